@@ -1,0 +1,75 @@
+"""A trained model as a folder: weights, and what is needed to use them, in readable files.
+
+model.safetensors   weights, fp32
+config.json         arguments of the model, and where it comes from
+vocab.json          the vocabulary
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from nanopoet.errors import NanopoetError
+from nanopoet.files import atomic_write, write_json
+from nanopoet.model import GPTLanguageModel
+from nanopoet.tokenizer import CharTokenizer
+
+
+def save_model(
+    folder: str | Path,
+    model: GPTLanguageModel,
+    tokenizer: CharTokenizer,
+    origin: dict[str, Any],
+) -> None:
+    """Write a model folder.
+
+    Args:
+        folder: made if it is missing.
+        model: its weights and arguments.
+        tokenizer: its vocabulary.
+        origin: what to remember of the training: parameters, step, digests.
+    """
+    folder = Path(folder)
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with atomic_write(folder / "model.safetensors") as file:
+        file.write(safetensors.torch.save(weights))
+    tokenizer.save(folder / "vocab.json")
+    write_json(
+        folder / "config.json",
+        {"model": model.config, "vocab_digest": tokenizer.digest, "origin": origin},
+    )
+
+
+def load_model(folder: str | Path) -> tuple[GPTLanguageModel, CharTokenizer]:
+    """Read a model folder; the model is in evaluation mode, on the CPU.
+
+    Raises:
+        NanopoetError: a file is missing or damaged, or the files do not belong together.
+    """
+    folder, remedy = Path(folder), "run `dvc repro pretrain`"
+    tokenizer = CharTokenizer.load(folder / "vocab.json")
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        arguments, vocab_digest = config["model"], config["vocab_digest"]
+    except FileNotFoundError:
+        raise NanopoetError(f"{folder / 'config.json'}: no such file; {remedy}") from None
+    except (ValueError, KeyError, TypeError):
+        raise NanopoetError(f"{folder / 'config.json'}: damaged; {remedy}") from None
+    if vocab_digest != tokenizer.digest:
+        raise NanopoetError(f"{folder / 'vocab.json'}: not the vocabulary of this model; {remedy}")
+    weights_path = folder / "model.safetensors"
+    try:
+        weights = safetensors.torch.load(weights_path.read_bytes())
+        with torch.device("meta"):
+            model = GPTLanguageModel(**arguments)
+        model.load_state_dict(weights, assign=True)
+    except FileNotFoundError:
+        raise NanopoetError(f"{weights_path}: no such file; {remedy}") from None
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise NanopoetError(f"{weights_path}: damaged ({reason}); {remedy}") from None
+    return model.eval(), tokenizer

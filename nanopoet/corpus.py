@@ -1,0 +1,214 @@
+"""Archive, folder or JSONL → poems.
+
+The corpus rules, with which the collection gives the seed's 241,440 poems:
+全唐诗 and the Song shi where the verse is regular, 宋词 with the tune as style,
+诗经. A poem is kept if its whole content is characters U+3400 to U+9FFF, `，`
+and `。`; from title, author and style everything else is stripped.
+"""
+
+import re
+import tarfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import orjson
+from tqdm import tqdm
+
+from nanopoet.errors import NanopoetError
+from nanopoet.poems import Poem, iter_poems, reading_bar
+
+_NOT_CJK = re.compile(r"[^\u3400-\u9fff]+")
+_CONTENT = re.compile(r"[\u3400-\u9fff，。]+")
+_PUNCTUATION = re.compile(r"[，。]+")
+
+STYLES = {(4, 5): "五言绝句", (4, 7): "七言绝句", (8, 5): "五言律诗", (8, 7): "七言律诗"}
+"""(number of lines, characters in each) → regular form."""
+
+_SHIJING = "诗经"
+"""Style of the 诗经 poems, and the author name that no other poem has."""
+
+_COLLECTIONS = (
+    (re.compile(r"(?:quantangshi|全唐诗)/poet\.tang\.\d+\.json"), "shi"),
+    (re.compile(r"(?:quantangshi|全唐诗)/poet\.song\.\d+\.json"), "shi"),
+    (re.compile(r"(?:songci|宋词)/ci\.song\.\w+\.json"), "ci"),
+    (re.compile(r"(?:shijing|诗经)/shijing\.json"), "shijing"),
+)
+"""Where the collection keeps its poems, in the order in which they enter the corpus."""
+
+
+def strip(text: str) -> str:
+    """Keep the characters U+3400 to U+9FFF.
+
+    >>> strip("帝京篇十首 一")
+    '帝京篇十首一'
+    """
+    return _NOT_CJK.sub("", text)
+
+
+def regular_style(content: str) -> str | None:
+    """Name the regular form of a poem: 4 or 8 lines, all of 5 or all of 7 characters.
+
+    >>> regular_style("白日依山盡，黃河入海流。欲窮千里目，更上一層樓。")
+    '五言绝句'
+    >>> regular_style("三五七言，五。") is None
+    True
+    """
+    lines = [line for line in _PUNCTUATION.split(content) if line]
+    lengths = set(map(len, lines))
+    return STYLES.get((len(lines), lengths.pop())) if len(lengths) == 1 else None
+
+
+def read_corpus(source: str | Path, dropped: Counter[str]) -> Iterator[Poem]:
+    """Yield the poems of `source` in corpus order.
+
+    Args:
+        source: the collection's archive (`.tgz`, `.tar.gz`), a folder in its layout, or a `.jsonl`
+            with `content` and, if known, `title`, `author` and `style` on each line. A `.jsonl`
+            is taken as it is, without the corpus rules.
+        dropped: receives how many poems each rule left out.
+
+    Raises:
+        NanopoetError: `source` is missing, damaged, of no known kind or holds no poem.
+    """
+    source = Path(source)
+    if source.is_dir():
+        return _read_collection(_folder_files(source), source, dropped)
+    if not source.exists():
+        raise NanopoetError(
+            f"load.source: {source} does not exist; run `dvc repro fetch`, or name a file of yours"
+        )
+    if source.name.endswith((".tgz", ".tar.gz")):
+        return _read_collection(_archive_files(source), source, dropped)
+    if source.suffix == ".jsonl":
+        return iter_poems(source)
+    raise NanopoetError(
+        f"load.source: {source} is of no known kind; give the collection's .tgz, a folder laid "
+        f"out like it, or a .jsonl"
+    )
+
+
+def load_raw_data(source: str | Path) -> list[Poem]:
+    """All poems of `source` (see `read_corpus`) as a list of dictionaries."""
+    return list(read_corpus(source, Counter()))
+
+
+# The collection
+
+
+def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Stream the members that hold poems as (name, bytes); nothing is unpacked to disk."""
+    try:
+        with (
+            open(path, "rb") as file,
+            reading_bar(file, path) as bar,
+            tarfile.open(fileobj=file, mode="r|gz") as archive,
+        ):
+            for member in archive:
+                bar.update(file.tell() - bar.n)
+                if member.isfile() and _collection(member.name):
+                    extracted = archive.extractfile(member)
+                    assert extracted is not None, "a regular file has contents"
+                    yield member.name, extracted.read()
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise NanopoetError(
+            f"{path}: damaged archive ({error}); delete it and run `dvc repro fetch`"
+        ) from None
+
+
+def _folder_files(path: Path) -> Iterator[tuple[str, bytes]]:
+    files = sorted(path.rglob("*.json"))
+    for file in tqdm(files, disable=None, desc=f"reading {path}"):
+        name = file.relative_to(path.parent).as_posix()
+        if _collection(name):
+            yield name, file.read_bytes()
+
+
+def _collection(name: str) -> tuple[int, str] | None:
+    """Place of a file in the corpus order and the kind of its records; None if not poems."""
+    tail = "/".join(PurePosixPath(name).parts[-2:])
+    for order, (pattern, kind) in enumerate(_COLLECTIONS):
+        if pattern.fullmatch(tail):
+            return order, kind
+    return None
+
+
+def _read_collection(
+    files: Iterable[tuple[str, bytes]], source: Path, dropped: Counter[str]
+) -> Iterator[Poem]:
+    # All poems wait in memory: the corpus order is not the archive's.
+    parts: dict[tuple[int, str], list[Poem]] = {}
+    for name, raw in files:
+        found = _collection(name)
+        assert found is not None, "`files` holds nothing but poems"
+        order, kind = found
+        parts[order, name] = _accepted(raw, _READERS[kind], f"{source}: {name}", dropped)
+    if not any(parts.values()):
+        raise NanopoetError(
+            f"{source}: no poem in it ({dropped.total():,} left out by the corpus rules); give the "
+            f"collection, or a .jsonl of your own"
+        )
+    for key in sorted(parts):
+        yield from parts[key]
+
+
+def _accepted(
+    raw: bytes, reader: "Callable[[Any], Poem | str]", where: str, dropped: Counter[str]
+) -> list[Poem]:
+    try:
+        records = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise NanopoetError(
+            f"{where}: not valid JSON at line {error.lineno}: {error.msg}; fetch it anew"
+        ) from None
+    if not isinstance(records, list):
+        raise NanopoetError(f"{where}: not a JSON list of poems; fetch it anew")
+    poems = []
+    for number, record in enumerate(records, start=1):
+        try:
+            poem = reader(record)
+        except (KeyError, TypeError):
+            raise NanopoetError(
+                f"{where}: poem {number} is not laid out like the collection's; fetch it anew"
+            ) from None
+        if isinstance(poem, str):
+            dropped[poem] += 1
+        else:
+            poems.append(poem)
+    return poems
+
+
+# A reader gives the poem in a record, or the rule that leaves it out.
+
+
+def _read_shi(record: Any) -> Poem | str:
+    content = "".join(record["paragraphs"])
+    style = regular_style(content)
+    if style is None:
+        return "shi: not regular verse"
+    if not _CONTENT.fullmatch(content):
+        return "shi: other characters in content"
+    return _poem(content, record["title"], record["author"], style)
+
+
+def _read_ci(record: Any) -> Poem | str:
+    content = "".join(record["paragraphs"])
+    if not _CONTENT.fullmatch(content):
+        return "ci: other characters in content"
+    return _poem(content, record["rhythmic"], record["author"], record["rhythmic"])
+
+
+def _read_shijing(record: Any) -> Poem | str:
+    content = "".join(record["content"])
+    if not _CONTENT.fullmatch(content):
+        return "shijing: other characters in content"
+    return _poem(content, record["title"], _SHIJING, _SHIJING)
+
+
+_READERS = {"shi": _read_shi, "ci": _read_ci, "shijing": _read_shijing}
+
+
+def _poem(content: str, title: str, author: str, style: str) -> Poem:
+    return Poem(content=content, title=strip(title), author=strip(author), style=strip(style))

@@ -1,0 +1,186 @@
+"""params.yaml, typed and checked: one class per section, one section per stage."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from nanopoet.errors import NanopoetError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class FetchParams(_Section):
+    package: str = Field(pattern=r"^(@[a-z0-9._-]+/)?[a-z0-9][a-z0-9._-]*$")
+    """Name of the corpus package on the npm registry."""
+    version: str = Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]*$")
+    """Exact version of that package."""
+    integrity: str = Field(pattern=r"^sha512-[A-Za-z0-9+/]{86}==$")
+    """Digest of the archive, in the registry's own notation: sha512, base64."""
+
+
+class LoadParams(_Section):
+    source: str = Field(min_length=1)
+    """The corpus: the fetched archive, a `.jsonl` of your own, or a folder laid out like the
+    collection."""
+
+
+class SplitParams(_Section):
+    val_every: int = Field(ge=2)
+    """Of the poems sorted by style, every n-th goes to validation, the first one included."""
+
+
+class PretrainParams(_Section):
+    emb_size: int = Field(ge=1)
+    """Width C of the residual stream."""
+    block_size: int = Field(ge=1)
+    """Length T of a training window, in tokens, and the longest context the model sees."""
+    layer_num: int = Field(ge=1)
+    """Number of transformer blocks."""
+    head_num: int = Field(ge=1)
+    """Attention heads per block; divides `emb_size`."""
+    dropout: float = Field(ge=0, lt=1)
+    """Probability that an activation is zeroed during training."""
+    max_steps: int = Field(ge=1)
+    """Number of optimiser updates."""
+    batch_size: int = Field(ge=1)
+    """Windows per update."""
+    micro_batch_size: int = Field(ge=1)
+    """Windows per forward pass; their gradients add up to one update. It bounds memory and
+    leaves the mathematics as they are."""
+    lr: float = Field(gt=0)
+    """Learning rate of AdamW, constant."""
+    weight_decay: float = Field(ge=0)
+    """Decoupled weight decay of AdamW."""
+    eval_every: int = Field(ge=1)
+    """Steps between two looks at the validation loss and a sample."""
+    eval_windows: int = Field(ge=1)
+    """Validation windows, spread evenly, that such a look scores."""
+    sample_length: int = Field(ge=1)
+    """Characters in the sample at such a look."""
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    """Where to train; `auto` takes cuda, then mps, then cpu."""
+    precision: Literal["auto", "fp32", "bf16"]
+    """Arithmetic of the matrix products; `auto` takes bf16 where the hardware multiplies it."""
+    seed: int = Field(ge=0, lt=2**32)
+    """Initial weights, batches, dropout and samples all follow from it."""
+
+
+class EvaluateParams(_Section):
+    context: int = Field(ge=0)
+    """Characters of context that every scored character has at least, except at the very
+    beginning; less than `pretrain.block_size`."""
+    batch_size: int = Field(ge=1)
+    """Windows per forward pass."""
+    sample_count: int = Field(ge=1)
+    """Number of poems to write."""
+    sample_length: int = Field(ge=1)
+    """Characters per poem."""
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    """Where to compute; as `pretrain.device`."""
+    precision: Literal["auto", "fp32", "bf16"]
+    """Arithmetic of the matrix products; as `pretrain.precision`."""
+    temperature: float = Field(gt=0)
+    """Divides the logits before sampling: below 1 plays safe, above 1 takes risks."""
+    seed: int = Field(ge=0, lt=2**32)
+    """The samples follow from it."""
+
+
+class Params(_Section):
+    fetch: FetchParams
+    load: LoadParams
+    split: SplitParams
+    pretrain: PretrainParams
+    evaluate: EvaluateParams
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check a parameter file.
+
+    YAML is read by the parser that DVC uses, so both see the same values
+    (`3e-4` is a number to both).
+
+    Raises:
+        NanopoetError: the file is missing or no YAML, or a parameter is unknown,
+            missing, of the wrong type, out of range or at odds with another.
+    """
+    try:
+        raw = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NanopoetError(
+            f"{path}: no such file; run from the repository root or restore it with "
+            f"`git checkout {path}`"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise NanopoetError(
+            f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8"
+        ) from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else "?"
+        raise NanopoetError(f"{path}:{line}: not valid YAML: {error.problem}; mend it") from None
+    except YAMLError as error:
+        raise NanopoetError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        more = f" ({len(problems) - 1} more after this one)" if len(problems) > 1 else ""
+        raise NanopoetError(f"{path}: {_explain(problems[0])}{more}") from None
+    _check_relations(params, path)
+    return params
+
+
+def _explain(problem: ErrorDetails) -> str:
+    """One line for one of pydantic's findings: the parameter, its value, what is allowed."""
+    names = [str(part) for part in problem["loc"]]
+    name = ".".join(names) or "the file"
+    if problem["type"] == "missing":
+        return f"{name} is missing; add it (git's version of the file has a default)"
+    if problem["type"] == "extra_forbidden":
+        siblings = Params.model_fields
+        if len(names) > 1:
+            section = siblings[names[0]].annotation
+            assert isinstance(section, type) and issubclass(section, BaseModel)
+            siblings = section.model_fields
+        return f"{name} is unknown; known here: {', '.join(siblings)}; rename or remove it"
+    value = repr(problem["input"])
+    value = value if len(value) <= 80 else value[:77] + "..."
+    rule = problem["msg"].removeprefix("Input ")
+    if problem["type"] == "model_type":
+        rule = "should be a mapping of parameter names to values"
+    return f"{name} = {value} is not allowed: it {rule}; change it"
+
+
+def _check_relations(params: Params, path: str | Path) -> None:
+    pretrain, evaluate = params.pretrain, params.evaluate
+    if pretrain.emb_size % pretrain.head_num:
+        raise NanopoetError(
+            f"{path}: pretrain.head_num = {pretrain.head_num} does not divide "
+            f"pretrain.emb_size = {pretrain.emb_size}; every head needs the same whole number of "
+            f"channels, change one of the two"
+        )
+    if pretrain.batch_size % pretrain.micro_batch_size:
+        raise NanopoetError(
+            f"{path}: pretrain.micro_batch_size = {pretrain.micro_batch_size} does not divide "
+            f"pretrain.batch_size = {pretrain.batch_size}; change one of the two"
+        )
+    if evaluate.context >= pretrain.block_size:
+        raise NanopoetError(
+            f"{path}: evaluate.context = {evaluate.context} is not below pretrain.block_size = "
+            f"{pretrain.block_size}; a window holds the context and at least one character more"
+        )
+
+
+if __name__ == "__main__":
+    try:
+        load_params()
+    except NanopoetError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -1,0 +1,105 @@
+"""A poem as a record, and poems as a JSONL file: one a line."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, NoReturn, TypedDict, cast
+
+import orjson
+from tqdm import tqdm
+
+from nanopoet.errors import NanopoetError
+from nanopoet.files import atomic_write
+
+
+class Poem(TypedDict):
+    """One poem; `content` is its whole text with punctuation and without line breaks."""
+
+    content: str
+    title: str
+    author: str
+    style: str
+
+
+_FIELDS = ("content", "title", "author", "style")
+_FORM = 'a line is {"content": "…", "title": "…", "author": "…", "style": "…"}'
+
+
+def iter_poems(path: str | Path) -> Iterator[Poem]:
+    """Read a JSONL file of poems; all fields but `content` may be missing and are then empty.
+
+    Raises:
+        NanopoetError: there is no such file, no poem in it, or a line is not a poem.
+    """
+    path = Path(path)
+    empty = True
+    try:
+        with open(path, "rb") as file, reading_bar(file, path) as bar:
+            for number, line in enumerate(file, start=1):
+                empty = False
+                yield _parse(line, f"{path}:{number}")
+                bar.update(len(line))
+    except FileNotFoundError:
+        raise NanopoetError(
+            f"{path}: no such file; run `dvc repro`, or name a file that exists"
+        ) from None
+    if empty:
+        raise NanopoetError(f"{path}: no poem in it; give at least one ({_FORM})")
+
+
+def read_poems(path: str | Path) -> list[Poem]:
+    """All of `iter_poems` at once."""
+    return list(iter_poems(path))
+
+
+def write_poems(path: str | Path, poems: Iterable[Poem]) -> None:
+    """Write poems as JSONL; the file appears only when it is whole."""
+    with atomic_write(path) as file:
+        for poem in poems:
+            file.write(orjson.dumps(poem, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def reading_bar(file: IO[bytes], path: Path) -> "tqdm[NoReturn]":
+    """A progress bar over the bytes of an open file; silent when not on a terminal."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    return tqdm(total=size, unit="B", unit_scale=True, disable=None, desc=f"reading {path}")
+
+
+def _parse(line: bytes, where: str) -> Poem:
+    try:
+        record = orjson.loads(line)
+        content, title, author, style = map(record.__getitem__, _FIELDS)
+    except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError):
+        return _parse_unusual(line, where)
+    if not content or not (type(content) is type(title) is type(author) is type(style) is str):
+        return _parse_unusual(line, where)
+    return {"content": content, "title": title, "author": author, "style": style}
+
+
+def _parse_unusual(line: bytes, where: str) -> Poem:
+    """What `_parse` does not take at once: lines with fields missing, and mistakes."""
+    if not line.strip():
+        raise NanopoetError(f"{where}: empty line; remove it ({_FORM})")
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        raise NanopoetError(
+            f"{where}: byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
+        ) from None
+    try:
+        record: Any = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise NanopoetError(f"{where}: not valid JSON: {error.msg}; mend it ({_FORM})") from None
+    if not isinstance(record, dict):
+        raise NanopoetError(f"{where}: JSON, but not an object; mend it ({_FORM})")
+    if "content" not in record:
+        raise NanopoetError(f"{where}: no `content`; add it ({_FORM})")
+    poem = {field: record.get(field, "") for field in _FIELDS}
+    for field, value in poem.items():
+        if not isinstance(value, str):
+            raise NanopoetError(
+                f"{where}: `{field}` is {str(value)[:40]!r}, not a text; mend it ({_FORM})"
+            )
+    if not poem["content"]:
+        raise NanopoetError(f"{where}: `content` is empty; give the text or remove the line")
+    return cast(Poem, poem)

@@ -1,0 +1,116 @@
+"""Token arrays on disk, and batches out of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nanopoet.errors import NanopoetError
+from nanopoet.files import atomic_write
+from nanopoet.poems import Poem
+from nanopoet.tokenizer import CharTokenizer
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class TokenArrays:
+    """The contents of N poems, concatenated without separators.
+
+    Attributes:
+        tokens: (n,) ids, uint16 or uint32.
+        offsets: (N + 1,) int64; poem i is `tokens[offsets[i]:offsets[i + 1]]`.
+    """
+
+    tokens: Array
+    offsets: Array
+
+    def save(self, folder: str | Path) -> None:
+        """Write `tokens.npy` and `offsets.npy`."""
+        for name, array in (("tokens", self.tokens), ("offsets", self.offsets)):
+            with atomic_write(Path(folder) / f"{name}.npy") as file:
+                np.save(file, array, allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "TokenArrays":
+        """Memory-map what `save` wrote.
+
+        Raises:
+            NanopoetError: a file is missing, damaged or does not fit the other.
+        """
+        tokens = _map(Path(folder) / "tokens.npy", "ui")
+        offsets = _map(Path(folder) / "offsets.npy", "i")
+        if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != len(tokens):
+            raise NanopoetError(
+                f"{folder}: offsets.npy does not fit tokens.npy; run `dvc repro encode`"
+            )
+        return cls(tokens, offsets)
+
+
+def _map(path: Path, kinds: str) -> Array:
+    try:
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise NanopoetError(f"{path}: no such file; run `dvc repro encode`") from None
+    except (ValueError, EOFError):
+        raise NanopoetError(f"{path}: damaged token array; run `dvc repro encode`") from None
+    if array.ndim != 1 or array.dtype.kind not in kinds:
+        raise NanopoetError(f"{path}: not a token array; run `dvc repro encode`")
+    return array
+
+
+def encode_poems(poems: Iterable[Poem], tokenizer: CharTokenizer) -> TokenArrays:
+    """Encode the contents of poems, a few thousand at a time.
+
+    >>> poems = [Poem(content=c, title="", author="", style="") for c in ("春眠", "不覺曉")]
+    >>> arrays = encode_poems(poems, CharTokenizer(poems))
+    >>> arrays.tokens.tolist(), arrays.offsets.tolist()
+    ([12, 14, 11, 15, 13], [0, 2, 5])
+    """
+    tokens: list[Array] = []
+    lengths: list[int] = []
+    poems = iter(poems)
+    while contents := [poem["content"] for poem in islice(poems, 4096)]:
+        tokens.append(tokenizer.encode_array("".join(contents)))
+        lengths.extend(map(len, contents))
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return TokenArrays(np.concatenate(tokens) if tokens else np.empty(0, np.uint16), offsets)
+
+
+def check_length(tokens: Array, block_size: int, part: str) -> None:
+    """Make sure that `tokens` hold at least one window and the token after it.
+
+    Raises:
+        NanopoetError: they do not.
+    """
+    if len(tokens) <= block_size:
+        raise NanopoetError(
+            f"the {part} part has {len(tokens):,} tokens, but pretrain.block_size = {block_size} "
+            f"needs at least {block_size + 1:,}; lower pretrain.block_size or give more poems"
+        )
+
+
+def random_windows(
+    tokens: Array, block_size: int, batch_size: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Inputs and targets (B, T), int64, from windows at random offsets; a target is the next id."""
+    starts = rng.integers(0, len(tokens) - block_size, size=batch_size)
+    return windows_at(tokens, starts, block_size)
+
+
+def even_windows(tokens: Array, block_size: int, count: int) -> tuple[Array, Array]:
+    """Inputs and targets (B, T), int64, from `count` windows spread evenly over `tokens`."""
+    starts = np.linspace(0, len(tokens) - block_size - 1, count).astype(np.int64)
+    return windows_at(tokens, starts, block_size)
+
+
+def windows_at(tokens: Array, starts: Array, block_size: int) -> tuple[Array, Array]:
+    """Inputs and targets (B, T), int64, from the windows that begin at `starts` (B,)."""
+    positions = starts[:, None] + np.arange(block_size + 1)
+    windows = tokens[positions].astype(np.int64)
+    return windows[:, :-1], windows[:, 1:]

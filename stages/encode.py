@@ -1,0 +1,25 @@
+"""data/train.jsonl and data/val.jsonl → token arrays under data/train/ and data/val/."""
+
+from nanopoet.files import write_json
+from nanopoet.poems import iter_poems
+from nanopoet.tensors import encode_poems
+from nanopoet.tokenizer import CharTokenizer
+from stages.stage import run
+
+
+def main() -> None:
+    tokenizer = CharTokenizer.load("data/vocab.json")
+    figures = {}
+    for name in ("train", "val"):
+        arrays = encode_poems(iter_poems(f"data/{name}.jsonl"), tokenizer)
+        arrays.save(f"data/{name}")
+        figures[f"{name}_tokens"] = len(arrays.tokens)
+    write_json("metrics/encode.json", figures | {"dtype": tokenizer.dtype.name})
+    print(
+        f"encode: data/train/, {figures['train_tokens']:,} tokens; data/val/, "
+        f"{figures['val_tokens']:,}; {tokenizer.dtype.name}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,62 @@
+"""models/poet/ and the validation poems → metrics/evaluate.json, data/samples.txt."""
+
+import math
+from pathlib import Path
+
+from nanopoet.checkpoint import load_model
+from nanopoet.device import choose_device, choose_precision, keep_freed_memory
+from nanopoet.evaluate import code_length, write_poems
+from nanopoet.files import atomic_write, write_json
+from nanopoet.generate import as_lines
+from nanopoet.params import load_params
+from nanopoet.tensors import TokenArrays
+from stages import tracking
+from stages.stage import run
+
+MODEL = Path("models/poet")
+SAMPLES = Path("data/samples.txt")
+
+
+def main() -> None:
+    params = load_params()
+    keep_freed_memory()
+    options = params.evaluate
+    model, tokenizer = load_model(MODEL)
+    val_tokens = TokenArrays.load("data/val").tokens
+    device = choose_device(options.device)
+    nats = code_length(
+        model,
+        val_tokens,
+        context=options.context,
+        batch_size=options.batch_size,
+        device=device,
+        precision=choose_precision(options.precision, device),
+    )
+    poems = write_poems(
+        model,
+        tokenizer,
+        count=options.sample_count,
+        length=options.sample_length,
+        temperature=options.temperature,
+        seed=options.seed,
+        device=device,
+    )
+    nats_per_character = nats / len(val_tokens)
+    figures = {
+        "val_characters": len(val_tokens),
+        "nats_per_character": nats_per_character,
+        "bits_per_character": nats_per_character / math.log(2),
+        "hesitation": math.exp(nats_per_character),
+    }
+    write_json("metrics/evaluate.json", figures)
+    with atomic_write(SAMPLES) as file:
+        file.write("\n\n".join(map(as_lines, poems)).encode() + b"\n")
+    tracking.log_evaluation(params, MODEL, figures, SAMPLES)
+    print(
+        f"evaluate: {nats_per_character:.4f} nats per character, e^loss "
+        f"{figures['hesitation']:.1f}, over {len(val_tokens):,} characters; poems in {SAMPLES}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

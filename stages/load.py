@@ -1,0 +1,31 @@
+"""Archive, folder or JSONL → data/poems.jsonl, by the corpus rules."""
+
+from collections import Counter
+
+from nanopoet.corpus import read_corpus
+from nanopoet.files import write_json
+from nanopoet.params import load_params
+from nanopoet.poems import write_poems
+from nanopoet.statistics import CorpusStatistics
+from stages.stage import run
+
+
+def main() -> None:
+    params = load_params()
+    dropped: Counter[str] = Counter()
+    statistics = CorpusStatistics()
+    poems = read_corpus(params.load.source, dropped)
+    write_poems("data/poems.jsonl", statistics.watch(poems))
+    figures = statistics.figures()
+    write_json(
+        "metrics/load.json",
+        figures | {"dropped": {rule: dropped[rule] for rule in sorted(dropped)}},
+    )
+    print(
+        f"load: data/poems.jsonl, {figures['poems']:,} poems of {figures['authors']:,} authors in "
+        f"{figures['styles']:,} styles, {dropped.total():,} left out"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,48 @@
+"""What every stage does around its `main`: plain errors, and a note of how long it took."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from nanopoet.errors import NanopoetError
+from nanopoet.files import write_json
+
+TIMINGS = Path(".nanopoet/timings.json")
+"""Seconds that each stage took when it last ran. No DVC output: it differs from run to run."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a stage's `main` and exit.
+
+    A mistake of the user ends in one line and status 1, an interruption in one
+    line and the status that a shell gives it; a traceback is a bug of ours.
+    """
+    name = Path(sys.argv[0]).stem
+    signal.signal(signal.SIGTERM, _interrupt)
+    start = time.monotonic()
+    try:
+        main()
+    except (NanopoetError, OSError) as error:
+        sys.exit(f"error: {name}: {error}")
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted; run again to start it over", file=sys.stderr)
+        sys.exit(130)
+    if name != "summary":
+        write_json(TIMINGS, read_timings() | {name: round(time.monotonic() - start, 1)})
+
+
+def read_timings() -> dict[str, float]:
+    """Stage → seconds, as far as known."""
+    try:
+        timings: dict[str, float] = json.loads(TIMINGS.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return timings
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

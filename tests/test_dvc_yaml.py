@@ -1,0 +1,161 @@
+"""dvc.yaml declares what the code uses: derived from imports and parameter reads."""
+
+import ast
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from nanopoet.params import load_params
+
+ROOT = Path(__file__).parents[1]
+PIPELINE: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+STAGES: dict[str, Any] = PIPELINE["stages"]
+SECTIONS = {
+    section: list(leaves)
+    for section, leaves in load_params(ROOT / "params.yaml").model_dump().items()
+}
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _imports(path: Path) -> set[Path]:
+    """Modules of this repository that a file imports when it runs."""
+    modules: set[str] = set()
+    typing_only = {
+        inner
+        for node in ast.walk(_tree(path))
+        if _is_type_checking(node)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(_tree(path)):
+        if node in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules.add(node.module)
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    files = {ROOT / (name.replace(".", "/") + ".py") for name in modules}
+    return {file for file in files if file.exists()}
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
+
+
+def _closure(path: Path) -> set[Path]:
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _imports(file)
+    return found
+
+
+def used_modules(stage: str) -> set[str]:
+    """A stage's script and the library modules that its outs follow from.
+
+    What the scripts share (plain errors, MLflow) leaves the outs as they are, so
+    an edit there reruns nothing. Package `__init__`s hold no code that a stage uses.
+    """
+    script = ROOT / f"stages/{stage}.py"
+    library = {file for file in _imports(script) if file.parent.name == "nanopoet"}
+    files = {script}.union(*map(_closure, library))
+    return {file.relative_to(ROOT).as_posix() for file in files}
+
+
+def read_params(stage: str) -> set[str]:
+    """Leaves `section.leaf` that a stage reads through the name `params`.
+
+    A section passed on as a whole counts with all its leaves.
+    """
+    leaves: set[str] = set()
+    inner: set[int] = set()
+    for node in ast.walk(_tree(ROOT / f"stages/{stage}.py")):
+        if not (isinstance(node, ast.Attribute) and id(node) not in inner):
+            continue
+        if isinstance(node.value, ast.Attribute) and _is_params(node.value.value):
+            section = node.value.attr
+            inner.add(id(node.value))
+            leaves.add(f"{section}.{node.attr}")
+        elif _is_params(node.value):
+            leaves |= {f"{node.attr}.{leaf}" for leaf in SECTIONS[node.attr]}
+    return leaves
+
+
+def _is_params(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == "params"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_runs_its_script(stage: str) -> None:
+    assert STAGES[stage]["cmd"] == f"python -m stages.{stage}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_depends_on_the_modules_it_uses(stage: str) -> None:
+    declared = {path for path in STAGES[stage]["deps"] if path.endswith(".py")}
+    assert declared == used_modules(stage)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_depends_on_the_leaves_it_reads(stage: str) -> None:
+    assert set(STAGES[stage].get("params", [])) == read_params(stage)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_depends_on_the_data_it_opens(stage: str) -> None:
+    """Literal paths below data/ and models/ in a stage are its outs or its deps."""
+    declared = set(STAGES[stage]["deps"]) | {
+        out if isinstance(out, str) else next(iter(out)) for out in STAGES[stage].get("outs", [])
+    }
+    opened = {
+        node.value
+        for node in ast.walk(_tree(ROOT / f"stages/{stage}.py"))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and node.value.startswith(("data/", "models/", "raw/"))
+        and " " not in node.value
+    }
+    assert {path for path in opened if not path.endswith("/")} <= declared
+
+
+def test_every_leaf_is_read_by_a_stage() -> None:
+    every = {f"{section}.{leaf}" for section, leaves in SECTIONS.items() for leaf in leaves}
+    assert set().union(*map(read_params, STAGES)) == every
+
+
+def test_mlflow_is_imported_in_one_place() -> None:
+    importers = set()
+    for file in [*ROOT.glob("nanopoet/*.py"), *ROOT.glob("stages/*.py")]:
+        for node in ast.walk(_tree(file)):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "mlflow" for name in names):
+                importers.add(file.relative_to(ROOT).as_posix())
+    assert importers == {"stages/tracking.py"}
+
+
+def test_the_library_knows_neither_the_stages_nor_dvc() -> None:
+    for file in ROOT.glob("nanopoet/*.py"):
+        for node in ast.walk(_tree(file)):
+            if isinstance(node, ast.ImportFrom):
+                assert (node.module or "").split(".")[0] not in {"stages", "dvc"}, file
+
+
+def test_no_import_cycles() -> None:
+    for file in [*ROOT.glob("nanopoet/*.py"), *ROOT.glob("stages/*.py")]:
+        for imported in _imports(file):
+            assert file not in _closure(imported), f"{file.name} ↔ {imported.name}"
