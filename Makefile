@@ -1,12 +1,35 @@
 # Every target sets up .venv if it is missing.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test check ui bench format
+.DEFAULT_GOAL := help
+.PHONY: help repro seed test check ui bench
 
-repro: $(VENV)/.ready ## the whole pipeline; only what is stale runs
-	python -m nanopoet.params
-	dvc repro --quiet evaluate || exit 1
-	python -m stages.summary
+help: ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/'
+
+repro: $(VENV)/.ready ## run the pipeline, as far as it is stale, and say what came out
+	@python -m nanopoet.params
+	@dvc repro evaluate
+	@python -m stages.summary
+
+test: $(VENV)/.ready ## run the tests
+	python -m pytest
+
+check: $(VENV)/.ready ## lint, format and types
+	ruff check .
+	ruff format --check .
+	mypy
+
+ui: $(VENV)/.ready ## open the runs in MLflow, on this machine alone
+	@python -m stages.ui
+
+bench: $(VENV)/.ready ## measure speed and memory of the data stages
+	python -m bench.data
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"error: Python 3.11 or later is needed, $(PYTHON) is {v[0]}.{v[1]}; name another: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -6,6 +6,7 @@ The corpus rules, with which the collection gives the seed's 241,440 poems:
 and `。`; from title, author and style everything else is stripped.
 """
 
+import gzip
 import re
 import tarfile
 import zlib
@@ -104,7 +105,8 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
         with (
             open(path, "rb") as file,
             reading_bar(file, path) as bar,
-            tarfile.open(fileobj=file, mode="r|gz") as archive,
+            gzip.open(file) as unzipped,
+            tarfile.open(fileobj=unzipped, mode="r|") as archive,
         ):
             for member in archive:
                 bar.update(file.tell() - bar.n)
@@ -112,7 +114,10 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
                     extracted = archive.extractfile(member)
                     assert extracted is not None, "a regular file has contents"
                     yield member.name, extracted.read()
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+            # The checksum comes last, and tarfile takes a cut for the end.
+            while unzipped.read(1 << 20):
+                bar.update(file.tell() - bar.n)
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise NanopoetError(
             f"{path}: damaged archive ({error}); delete it and run `dvc repro fetch`"
         ) from None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nanopoet.generate import generate
 
 _ROWS = 512
-"""Rows of logits at once: so few that the allocator reuses their memory from one chunk to the next."""
+"""Rows of logits at once, so few that they stay small."""
 
 
 def dropout(x: Tensor, p: float) -> Tensor:

@@ -131,7 +131,9 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
+        # A misspelt name is unknown and leaves the right one missing: the first tells more.
         problems = error.errors(include_url=False)
+        problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
         more = f" ({len(problems) - 1} more after this one)" if len(problems) > 1 else ""
         raise NanopoetError(f"{path}: {_explain(problems[0])}{more}") from None
     _check_relations(params, path)
@@ -153,7 +155,7 @@ def _explain(problem: ErrorDetails) -> str:
         return f"{name} is unknown; known here: {', '.join(siblings)}; rename or remove it"
     value = repr(problem["input"])
     value = value if len(value) <= 80 else value[:77] + "..."
-    rule = problem["msg"].removeprefix("Input ")
+    rule = problem["msg"].removeprefix("Input ").removeprefix("String ")
     if problem["type"] == "model_type":
         rule = "should be a mapping of parameter names to values"
     return f"{name} = {value} is not allowed: it {rule}; change it"

@@ -93,17 +93,14 @@ def train(
                 model, _to(device, inputs), _to(device, targets), params, precision
             )
         grad_norm = _grad_norm(model)
-        if not math.isfinite(loss_train) or not math.isfinite(grad_norm):
-            raise NanopoetError(
-                f"training diverged at step {step}: loss {loss_train}, gradient norm {grad_norm}; "
-                f"lower pretrain.lr = {params.lr} or set pretrain.precision to fp32"
-            )
+        _check_finite(step, params, loss=loss_train, grad_norm=grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
         loss_val = sample = None
         if step % params.eval_every == 0 or step == params.max_steps - 1:
             loss_val = mean_loss(model, val_tokens, params, device, precision)
+            _check_finite(step, params, loss_val=loss_val)
             sample = write_sample(model, tokenizer, params, device)
         yield StepRecord(
             step=step,
@@ -170,6 +167,15 @@ def write_sample(
     context = torch.tensor([tokenizer.encode(BEGIN)], device=device)
     ids = model.generate(context, params.sample_length, generator=generator)
     return tokenizer.decode(ids[0, 1:].tolist())
+
+
+def _check_finite(step: int, params: PretrainParams, **figures: float) -> None:
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise NanopoetError(
+                f"training diverged at step {step}: {name} is {value}; lower pretrain.lr = "
+                f"{params.lr} or set pretrain.precision to fp32"
+            )
 
 
 def _grad_norm(model: GPTLanguageModel) -> float:

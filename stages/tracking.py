@@ -124,6 +124,14 @@ def log_evaluation(params: Params, model: Path, figures: dict[str, Any], samples
     client.log_artifact(run_id, str(samples))
 
 
+def store_and_experiment() -> tuple[str, str]:
+    """URI of the store and id of the experiment in it."""
+    _connect()
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None, "connecting made it"
+    return mlflow.get_tracking_uri(), experiment.experiment_id
+
+
 def folder_digest(folder: Path) -> str:
     """SHA-256 over the names and bytes of a folder's files."""
     total = hashlib.sha256()

@@ -1,0 +1,103 @@
+"""The data stages against plain baselines, timed in turn in one run on one machine.
+
+Ratios are what counts: seconds differ from machine to machine.
+"""
+
+import subprocess
+import sys
+import tarfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+
+from nanopoet.corpus import load_raw_data, read_corpus
+from nanopoet.poems import Poem, write_poems
+from nanopoet.tensors import encode_poems
+from nanopoet.tokenizer import CharTokenizer
+
+ARCHIVE = Path("raw/chinese-poetry.tgz")
+OUT = Path(".nanopoet/bench.jsonl")
+ROUNDS = 3
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """The time that `work` takes, the best of several rounds."""
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def decompress_and_parse() -> None:
+    """The floor of `load`: stream the archive and parse the members that it reads."""
+    with tarfile.open(ARCHIVE, "r:gz") as archive:
+        for member in archive:
+            if any(part in member.name for part in ("/quantangshi/poet.", "/ci.song.", "/shijing")):
+                file = archive.extractfile(member)
+                assert file is not None
+                orjson.loads(file.read())
+
+
+def load() -> None:
+    """What the stage does."""
+    write_poems(OUT, read_corpus(ARCHIVE, Counter()))
+
+
+def id_table(poems: list[Poem]) -> dict[str, int]:
+    """The seed's dictionary from character to id."""
+    characters = sorted({character for poem in poems for character in "".join(_fields(poem))})
+    return {character: i for i, character in enumerate(characters)}
+
+
+def encode_per_character(text: str, id_of: dict[str, int]) -> list[int]:
+    """The seed's way: one dictionary look-up for each character."""
+    return [id_of[character] for character in text]
+
+
+def peak_memory_of_load() -> float:
+    """Peak resident memory of `load` in a process of its own, in MB."""
+    script = "import resource, bench.data as b; b.load(); " + (
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout) / 1024
+
+
+def _fields(poem: Poem) -> tuple[str, ...]:
+    return poem["content"], poem["title"], poem["author"], poem["style"]
+
+
+def main() -> None:
+    if not ARCHIVE.exists():
+        sys.exit(f"error: bench: {ARCHIVE} does not exist; run `dvc repro fetch`")
+    OUT.parent.mkdir(exist_ok=True)
+    rows: list[tuple[str, float, float, str]] = []
+    rows.append(("load / decompress + parse", seconds(load), seconds(decompress_and_parse), "≤ 2"))
+    poems = load_raw_data(ARCHIVE)
+    text = "".join(poem["content"] for poem in poems)
+    id_of = id_table(poems)
+    rows.append(
+        (
+            "tokenize + encode / encode per character",
+            seconds(lambda: encode_poems(poems, CharTokenizer(poems))),
+            seconds(lambda: encode_per_character(text, id_of)),
+            "≤ 0.333",
+        )
+    )
+    memory = peak_memory_of_load()
+    OUT.unlink()
+    print("| compared | ours, s | baseline, s | ratio | to reach |\n|---|---|---|---|---|")
+    for name, ours, baseline, goal in rows:
+        print(f"| {name} | {ours:.3f} | {baseline:.3f} | {ours / baseline:.3f} | {goal} |")
+    print(f"| peak memory of load, MB | {memory:.0f} | | | ≤ 1,000 |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from nanopoet.checkpoint import load_model, save_model
+from nanopoet.errors import NanopoetError
+from nanopoet.model import GPTLanguageModel
+from nanopoet.tokenizer import CharTokenizer
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tokenizer = CharTokenizer.from_characters("床前明月光")
+    model = GPTLanguageModel(tokenizer.vocab_size, 8, 8, 1, 2, 0.1)
+    save_model(tmp_path / "poet", model, tokenizer, {"steps": 3})
+    return tmp_path / "poet"
+
+
+def test_round_trip(folder: Path, tmp_path: Path) -> None:
+    model, tokenizer = load_model(folder)
+    assert not model.training
+    save_model(tmp_path / "again", model, tokenizer, {"steps": 3})
+    for file in folder.iterdir():
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
+    idx = torch.tensor([tokenizer.encode("床前")])
+    torch.testing.assert_close(model(idx)[0], load_model(tmp_path / "again")[0](idx)[0])
+
+
+def test_config_is_readable(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["model"]["vocab_size"] == 16
+    assert config["origin"] == {"steps": 3}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocab.json"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "garbage"])
+def test_a_damaged_file_is_named(folder: Path, name: str, damage: str) -> None:
+    path = folder / name
+    raw = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes({"empty": b"", "cut": raw[:-9], "garbage": b"\x80\x04garbage"}[damage])
+    with pytest.raises(NanopoetError, match="run `dvc repro"):
+        load_model(folder)
+
+
+def test_files_of_two_models_are_told_apart(folder: Path) -> None:
+    CharTokenizer.from_characters("床前明月夜").save(folder / "vocab.json")
+    with pytest.raises(NanopoetError, match="not the vocabulary of this model"):
+        load_model(folder)

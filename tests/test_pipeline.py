@@ -1,0 +1,413 @@
+"""The whole chain on a small corpus, with real processes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+
+from nanopoet.params import load_params
+from nanopoet.poems import read_poems, write_poems
+from tests.conftest import ROOT, SMALL, make_poems
+
+TOTAL_STEPS = SMALL["pretrain"]["max_steps"]
+
+
+class Project:
+    """A copy of the repository with small parameters and a corpus of its own."""
+
+    def __init__(self, folder: Path, **changes: dict[str, Any]) -> None:
+        self.folder = folder
+        for name in ("stages", "nanopoet"):
+            shutil.copytree(
+                ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        (folder / ".dvc").mkdir()
+        for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config"):
+            shutil.copy(ROOT / name, folder / name)
+        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+        self.set(**changes)
+
+    def set(self, **changes: dict[str, Any]) -> None:
+        path = self.folder / "params.yaml"
+        params = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        for section, values in changes.items():
+            params[section].update(values)
+        with open(path, "w", encoding="utf-8") as file:
+            YAML().dump(params, file)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run `python -m <command>` in the project."""
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+        environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def repro(self, target: str = "evaluate") -> list[str]:
+        """Run `dvc repro` and return the stages that ran."""
+        done = self.run("dvc", "repro", target)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [
+            line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running")
+        ]
+
+    def metrics(self, stage: str) -> dict[str, Any]:
+        path = self.folder / f"metrics/{stage}.json"
+        figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return figures
+
+    def tracked(self) -> list[dict[str, Any]]:
+        """What MLflow holds of each run, the oldest first."""
+        done = self.run("tests_probe")
+        assert done.returncode == 0, done.stderr
+        runs: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+        return runs
+
+
+PROBE = """
+import json, mlflow
+from stages.tracking import store_and_experiment
+store, experiment = store_and_experiment()
+client = mlflow.MlflowClient()
+runs = client.search_runs([experiment], order_by=["attributes.start_time ASC"])
+print(json.dumps([{
+    "id": run.info.run_id, "status": run.info.status, "params": run.data.params,
+    "metrics": run.data.metrics, "tags": run.data.tags,
+    "inputs": [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs],
+    "models": [output.model_id for output in run.outputs.model_outputs],
+    "val": [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "loss/val")],
+    "train": [m.step for m in client.get_metric_history(run.info.run_id, "loss/train")],
+    "samples": [f.path for f in client.list_artifacts(run.info.run_id, "samples")],
+    "files": [f.path for f in client.list_artifacts(run.info.run_id)],
+} for run in runs]))
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose pipeline has run once; tests leave its parameters as they were."""
+    folder = tmp_path_factory.mktemp("project")
+    project = Project(folder, load={"source": "mine.jsonl"}, **SMALL)
+    (folder / "tests_probe.py").write_text(PROBE, encoding="utf-8")
+    write_poems(folder / "mine.jsonl", make_poems(300))
+    assert project.repro() == ["load", "split", "tokenize", "encode", "pretrain", "evaluate"]
+    return project
+
+
+@pytest.fixture
+def unchanged(project: Project) -> Iterator[Project]:
+    """The project, with params.yaml put back afterwards."""
+    path = project.folder / "params.yaml"
+    before = path.read_bytes()
+    yield project
+    path.write_bytes(before)
+
+
+def test_figures_agree_with_the_corpus(project: Project) -> None:
+    poems = make_poems(300)
+    characters = sum(len(poem["content"]) for poem in poems)
+    assert project.metrics("load")["poems"] == 300
+    assert project.metrics("load")["content_characters"] == characters
+    assert project.metrics("split")["val_poems"] == 30
+    encode = project.metrics("encode")
+    assert encode["train_tokens"] + encode["val_tokens"] == characters
+    assert project.metrics("evaluate")["val_characters"] == encode["val_tokens"]
+    pretrain = project.metrics("pretrain")
+    assert pretrain["steps"] == TOTAL_STEPS
+    assert project.metrics("evaluate")["nats_per_character"] == pytest.approx(
+        pretrain["loss_val"], abs=0.2
+    )
+
+
+def test_a_second_time_nothing_runs(project: Project) -> None:
+    assert project.repro() == []
+
+
+def test_the_summary_says_what_came_out(project: Project) -> None:
+    text = project.run("stages.summary").stdout
+    for part in ("models/poet/", "val ", "e^loss", "pretrain ", "make ui", "a poem\n  "):
+        assert part in text
+
+
+def test_the_run_is_tracked(project: Project) -> None:
+    [run] = project.tracked()
+    assert run["status"] == "FINISHED"
+    params = load_params(project.folder / "params.yaml").model_dump()
+    assert run["params"] == {
+        f"{section}.{leaf}": str(value)
+        for section, leaves in params.items()
+        for leaf, value in leaves.items()
+    }
+    assert [step for step, _ in run["val"]] == [0, 2, 4, 5]
+    assert run["train"] == list(range(TOTAL_STEPS))
+    assert run["val"][-1][1] == pytest.approx(project.metrics("pretrain")["loss_val"])
+    assert [Path(path).name for path in run["samples"]] == [
+        f"step_{step:06d}.txt" for step in (0, 2, 4, 5)
+    ]
+    assert [name for name, _ in run["inputs"]] == ["poems/train", "poems/val"]
+    assert {"samples.json", "samples.txt", "history.csv"} <= set(run["files"])
+    assert run["metrics"]["evaluate/nats_per_character"] == pytest.approx(
+        project.metrics("evaluate")["nats_per_character"]
+    )
+
+
+def test_the_tracked_model_writes_poems_elsewhere(project: Project, tmp_path: Path) -> None:
+    """In a folder and a process that know nothing of the project."""
+    [run] = project.tracked()
+    script = f"""
+import mlflow, pandas as pd, sys
+mlflow.set_tracking_uri("sqlite:///{project.folder / "mlflow.db"}")
+model = mlflow.pyfunc.load_model("models:/{run["models"][0]}")
+prompts = pd.DataFrame({{"prompt": ["春", ""]}})
+first = model.predict(prompts, params={{"max_new_tokens": 5, "seed": 1}})
+again = model.predict(prompts, params={{"max_new_tokens": 5, "seed": 1}})
+assert first == again, (first, again)
+assert [len(poem) for poem in first] == [6, 5] and first[0][0] == "春", first
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_pickle_is_written(project: Project) -> None:
+    names = [file.name for file in project.folder.rglob("*") if ".git" not in file.parts]
+    assert "model.safetensors" in names
+    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
+
+
+def test_nothing_temporary_is_left(project: Project) -> None:
+    assert not list(project.folder.rglob("*.partial"))
+    assert not list(project.folder.rglob(".fetch-*"))
+
+
+# Change a parameter: (new value, stage that goes stale). What follows it in the chain runs
+# if its outs differ.
+STALE: dict[str, tuple[object, str]] = {
+    "fetch.package": ("other", "fetch"),
+    "fetch.version": ("2.0.2", "fetch"),
+    "fetch.integrity": ("sha512-" + "A" * 86 + "==", "fetch"),
+    "load.source": ("other.jsonl", "load"),
+    "split.val_every": (5, "split"),
+    "pretrain.emb_size": (32, "pretrain"),
+    "pretrain.block_size": (16, "pretrain"),
+    "pretrain.layer_num": (1, "pretrain"),
+    "pretrain.head_num": (4, "pretrain"),
+    "pretrain.dropout": (0.0, "pretrain"),
+    "pretrain.max_steps": (7, "pretrain"),
+    "pretrain.batch_size": (2, "pretrain"),
+    "pretrain.micro_batch_size": (1, "pretrain"),
+    "pretrain.lr": (1e-3, "pretrain"),
+    "pretrain.weight_decay": (0.1, "pretrain"),
+    "pretrain.eval_every": (3, "pretrain"),
+    "pretrain.eval_windows": (2, "pretrain"),
+    "pretrain.sample_length": (10, "pretrain"),
+    "pretrain.device": ("auto", "pretrain"),
+    "pretrain.precision": ("auto", "pretrain"),
+    "pretrain.seed": (1, "pretrain"),
+    "evaluate.context": (4, "evaluate"),
+    "evaluate.batch_size": (2, "evaluate"),
+    "evaluate.sample_count": (3, "evaluate"),
+    "evaluate.sample_length": (9, "evaluate"),
+    "evaluate.device": ("auto", "evaluate"),
+    "evaluate.precision": ("auto", "evaluate"),
+    "evaluate.temperature": (0.5, "evaluate"),
+    "evaluate.seed": (1, "evaluate"),
+}
+
+
+def test_the_table_names_every_leaf() -> None:
+    params = load_params(ROOT / "params.yaml").model_dump()
+    assert set(STALE) == {f"{section}.{leaf}" for section in params for leaf in params[section]}
+
+
+@pytest.mark.parametrize("leaf", STALE)
+def test_a_parameter_makes_its_stage_stale(unchanged: Project, leaf: str) -> None:
+    value, stage = STALE[leaf]
+    section, name = leaf.split(".")
+    write_poems(unchanged.folder / "other.jsonl", make_poems(40, seed=2))
+    always = {"fetch"}  # never ran here: the corpus is the user's own
+    assert _stale(unchanged) == always
+    unchanged.set(**{section: {name: value}})
+    load_params(unchanged.folder / "params.yaml")
+    assert _stale(unchanged) == always | {stage}
+
+
+def _stale(project: Project) -> set[str]:
+    with Repo(str(project.folder)) as repo:
+        return {str(name) for name in repo.status()}
+
+
+def test_a_change_reruns_what_follows_and_the_way_back_runs_nothing(unchanged: Project) -> None:
+    before = unchanged.metrics("evaluate")
+    original = (unchanged.folder / "params.yaml").read_bytes()
+    unchanged.set(pretrain={"lr": 1e-3})
+    assert unchanged.repro() == ["pretrain", "evaluate"]
+    assert unchanged.metrics("evaluate") != before
+    runs = unchanged.tracked()
+    assert [run["params"]["pretrain.lr"] for run in runs] == ["0.01", "0.001"]
+
+    (unchanged.folder / "params.yaml").write_bytes(original)
+    assert unchanged.repro() == []
+    assert unchanged.metrics("evaluate") == before
+    assert len(unchanged.tracked()) == 2
+
+    # `evaluate` alone is stale: it finds the run of the restored weights.
+    unchanged.set(evaluate={"seed": 5})
+    assert unchanged.repro() == ["evaluate"]
+    assert [run["status"] for run in unchanged.tracked()] == ["FINISHED", "FINISHED"]
+
+
+def test_a_lost_store_is_rebuilt_from_the_files(unchanged: Project) -> None:
+    shutil.move(unchanged.folder / "mlflow.db", unchanged.folder / "mlflow.away")
+    try:
+        unchanged.set(evaluate={"seed": 6})
+        assert unchanged.repro() == ["evaluate"]
+        [run] = unchanged.tracked()
+        assert run["tags"]["nanopoet.rebuilt"] == "true"
+        assert [step for step, _ in run["val"]] == [0, 2, 4, 5]
+        assert run["models"]
+    finally:
+        shutil.move(unchanged.folder / "mlflow.away", unchanged.folder / "mlflow.db")
+
+
+# Bad input: one line, status 1, and what was there stays.
+
+
+def _fails(project: Project, stage: str, *parts: str) -> None:
+    before = _files(project.folder)
+    done = project.run(f"stages.{stage}")
+    assert done.returncode == 1, done.stdout + done.stderr
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith(f"error: {stage}: ")
+    for part in parts:
+        assert part in line
+    assert _files(project.folder) == before
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for name in ("data", "metrics", "models", "raw")
+        for file in (folder / name).rglob("*")
+        if file.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        (b"no json", "not valid JSON"),
+        (b'{"title": "x"}', "no `content`"),
+        (b'{"content": 3}', "not a text"),
+        (b'{"content": ""}', "`content` is empty"),
+        (b"\xff", "not UTF-8"),
+        (b"", "empty line"),
+    ],
+)
+def test_load_names_a_bad_line(unchanged: Project, line: bytes, part: str) -> None:
+    bad = unchanged.folder / "bad.jsonl"
+    write_poems(bad, make_poems(3))
+    bad.write_bytes(bad.read_bytes() + line + b"\n")
+    unchanged.set(load={"source": "bad.jsonl"})
+    _fails(unchanged, "load", "bad.jsonl:4: ", part)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "part"),
+    [
+        ("empty.jsonl", b"", "no poem in it"),
+        ("missing.jsonl", None, "does not exist"),
+        ("missing.tgz", None, "dvc repro fetch"),
+        ("bad.tgz", b"not an archive", "damaged archive"),
+        ("corpus.csv", b"", "of no known kind"),
+    ],
+)
+def test_load_names_a_bad_source(
+    unchanged: Project, name: str, raw: bytes | None, part: str
+) -> None:
+    if raw is not None:
+        (unchanged.folder / name).write_bytes(raw)
+    unchanged.set(load={"source": name})
+    _fails(unchanged, "load", name, part)
+
+
+@pytest.mark.parametrize("stage", ["fetch", "load", "split", "pretrain", "evaluate"])
+def test_every_stage_names_a_bad_parameter(unchanged: Project, stage: str) -> None:
+    unchanged.set(split={"val_every": 1})
+    _fails(unchanged, stage, "params.yaml: split.val_every = 1 is not allowed")
+
+
+def test_a_validation_part_shorter_than_a_block_is_named(unchanged: Project) -> None:
+    unchanged.set(pretrain={"block_size": 2000})
+    _fails(unchanged, "pretrain", "validation part has 720 tokens", "pretrain.block_size = 2000")
+    assert unchanged.tracked()[-1]["status"] == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("stage", "file"),
+    [
+        ("split", "data/poems.jsonl"),
+        ("tokenize", "data/val.jsonl"),
+        ("encode", "data/vocab.json"),
+        ("pretrain", "data/train/tokens.npy"),
+        ("evaluate", "models/poet/model.safetensors"),
+    ],
+)
+def test_a_damaged_input_is_named(unchanged: Project, stage: str, file: str) -> None:
+    path = unchanged.folder / file
+    raw = path.read_bytes()
+    try:
+        path.unlink()  # DVC's own copy in the cache may be linked to it
+        path.write_bytes(raw[: len(raw) // 2])
+        _fails(unchanged, stage, file.removesuffix("/tokens.npy"))
+    finally:
+        path.write_bytes(raw)
+
+
+# The real corpus.
+
+
+@pytest.mark.registry
+def test_the_real_corpus_has_the_seed_s_figures(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    assert project.repro("encode") == ["fetch", "load", "split", "tokenize", "encode"]
+    load, split = project.metrics("load"), project.metrics("split")
+    assert (load["poems"], load["authors"], load["styles"]) == (241_440, 9_829, 631)
+    assert load["content_characters"] == 11_186_141
+    assert load["most_common_styles"]["七言绝句"] == 83_145
+    assert load["most_common_styles"]["七言律诗"] == 68_155
+    assert load["most_common_styles"]["五言律诗"] == 60_209
+    assert load["most_common_styles"]["五言绝句"] == 17_053
+    assert (split["train_characters"], split["val_characters"]) == (10_067_193, 1_118_948)
+    assert project.metrics("tokenize") == {
+        "characters": 11_857,
+        "special_tokens": 11,
+        "vocab_size": 11_868,
+    }
+    encode = project.metrics("encode")
+    assert (encode["train_tokens"], encode["val_tokens"]) == (10_067_193, 1_118_948)
+    for stage in ("fetch", "load", "split", "tokenize", "encode"):
+        committed = json.loads((ROOT / f"metrics/{stage}.json").read_text(encoding="utf-8"))
+        assert project.metrics(stage) == committed
+    authors = {poem["author"]: poem["style"] for poem in read_poems(tmp_path / "data/val.jsonl")}
+    assert authors["诗经"] == "诗经"
+    # A verified archive is not fetched twice.
+    assert "was there already" in project.run("stages.fetch").stdout

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nanopoet.errors import NanopoetError
+from nanopoet.poems import Poem
+from nanopoet.tensors import (
+    TokenArrays,
+    check_length,
+    encode_poems,
+    even_windows,
+    random_windows,
+)
+from nanopoet.tokenizer import CharTokenizer
+
+
+@pytest.fixture
+def arrays(poems: list[Poem]) -> TokenArrays:
+    return encode_poems(poems, CharTokenizer(poems))
+
+
+def test_the_arrays_hold_every_poem(poems: list[Poem], arrays: TokenArrays) -> None:
+    tokenizer = CharTokenizer(poems)
+    assert tokenizer.decode(arrays.tokens.tolist()) == "".join(poem["content"] for poem in poems)
+    start, end = arrays.offsets[7:9]
+    assert tokenizer.decode(arrays.tokens[start:end].tolist()) == poems[7]["content"]
+
+
+def test_round_trip(tmp_path: Path, arrays: TokenArrays) -> None:
+    arrays.save(tmp_path)
+    again = TokenArrays.load(tmp_path)
+    assert isinstance(again.tokens, np.memmap)
+    assert again.tokens.dtype == np.uint16
+    np.testing.assert_array_equal(again.tokens, arrays.tokens)
+    np.testing.assert_array_equal(again.offsets, arrays.offsets)
+
+
+@pytest.mark.parametrize("name", ["tokens.npy", "offsets.npy"])
+@pytest.mark.parametrize("keep", [0, 3, 50, -2])
+def test_a_truncated_array_is_named(
+    tmp_path: Path, arrays: TokenArrays, name: str, keep: int
+) -> None:
+    arrays.save(tmp_path)
+    raw = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(raw[:keep])
+    with pytest.raises(NanopoetError, match="dvc repro encode"):
+        TokenArrays.load(tmp_path)
+
+
+def test_a_pickle_is_not_loaded(tmp_path: Path, arrays: TokenArrays) -> None:
+    arrays.save(tmp_path)
+    np.save(tmp_path / "tokens.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(NanopoetError, match="damaged"):
+        TokenArrays.load(tmp_path)
+
+
+def test_arrays_that_do_not_fit_are_named(tmp_path: Path, arrays: TokenArrays) -> None:
+    arrays.save(tmp_path)
+    np.save(tmp_path / "tokens.npy", arrays.tokens[:-1])
+    with pytest.raises(NanopoetError, match="does not fit"):
+        TokenArrays.load(tmp_path)
+    np.save(tmp_path / "tokens.npy", np.zeros((2, 2)))
+    with pytest.raises(NanopoetError, match="not a token array"):
+        TokenArrays.load(tmp_path)
+    with pytest.raises(NanopoetError, match="no such file"):
+        TokenArrays.load(tmp_path / "nowhere")
+
+
+def test_a_target_is_the_token_that_follows() -> None:
+    tokens = np.arange(100, dtype=np.uint16)
+    for inputs, targets in (
+        random_windows(tokens, 8, 50, np.random.default_rng(0)),
+        even_windows(tokens, 8, 50),
+    ):
+        assert inputs.shape == targets.shape == (50, 8)
+        assert inputs.dtype == np.int64
+        np.testing.assert_array_equal(targets, inputs + 1)
+
+
+def test_windows_reach_from_end_to_end() -> None:
+    tokens = np.arange(20, dtype=np.uint16)
+    inputs, targets = random_windows(tokens, 8, 2000, np.random.default_rng(0))
+    assert inputs.min() == 0
+    assert targets.max() == 19
+    inputs, targets = even_windows(tokens, 8, 3)
+    assert inputs[0, 0] == 0
+    assert targets[-1, -1] == 19
+
+
+def test_a_part_shorter_than_a_block_is_named() -> None:
+    check_length(np.zeros(9), 8, "validation")
+    with pytest.raises(NanopoetError, match="the validation part has 8 tokens, but pretrain"):
+        check_length(np.zeros(8), 8, "validation")

@@ -1,0 +1,114 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nanopoet.errors import NanopoetError
+from nanopoet.history import read_history, write_history
+from nanopoet.model import GPTLanguageModel
+from nanopoet.params import PretrainParams, load_params
+from nanopoet.poems import Poem
+from nanopoet.tensors import encode_poems
+from nanopoet.tokenizer import CharTokenizer
+from nanopoet.train import StepRecord, build_model, train
+from tests.conftest import SMALL, make_poems
+
+Train = Callable[..., tuple[GPTLanguageModel, list[StepRecord]]]
+
+
+@pytest.fixture
+def run(write_params: Callable[..., Path], poems: list[Poem]) -> Train:
+    tokenizer = CharTokenizer(poems)
+    train_tokens = encode_poems(poems, tokenizer).tokens
+    val_tokens = encode_poems(make_poems(40, seed=1), tokenizer).tokens
+
+    def go(
+        val_length: int | None = None, **changes: Any
+    ) -> tuple[GPTLanguageModel, list[StepRecord]]:
+        params: PretrainParams = load_params(
+            write_params(pretrain=SMALL["pretrain"] | changes, evaluate=SMALL["evaluate"])
+        ).pretrain
+        model = build_model(tokenizer.vocab_size, params)
+        return model, list(train(model, train_tokens, val_tokens[:val_length], tokenizer, params))
+
+    return go
+
+
+def _weights(model: GPTLanguageModel) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_golden_loss(run: Train) -> None:
+    """The loss of 20 steps, as first measured; tolerance: other CPUs round otherwise."""
+    _, records = run(max_steps=20, eval_every=10)
+    assert [record.step for record in records if record.loss_val is not None] == [0, 10, 19]
+    golden = {0: (3.9607, 3.7851), 10: (3.3133, 3.2799), 19: (3.1543, 3.1379)}
+    for step, (loss_train, loss_val) in golden.items():
+        assert records[step].loss_train == pytest.approx(loss_train, abs=0.01)
+        assert records[step].loss_val == pytest.approx(loss_val, abs=0.01)
+
+
+def test_records_count_steps_and_tokens(run: Train) -> None:
+    _, records = run()
+    assert [record.step for record in records] == list(range(6))
+    assert [record.tokens for record in records] == [128 * n for n in range(1, 7)]
+    assert [record.step for record in records if record.sample] == [0, 2, 4, 5]
+    assert all(record.grad_norm > 0 for record in records)
+    assert len(records[0].sample or "") == 20
+
+
+def test_the_same_seed_gives_the_same_weights(run: Train) -> None:
+    assert torch.equal(_weights(run()[0]), _weights(run()[0]))
+    assert not torch.equal(_weights(run()[0]), _weights(run(seed=1)[0]))
+
+
+def test_looking_does_not_change_the_course(run: Train) -> None:
+    assert torch.equal(_weights(run()[0]), _weights(run(eval_every=1)[0]))
+
+
+def test_torch_s_global_generator_is_left_alone(run: Train) -> None:
+    states = []
+    for max_steps in (1, 5):
+        torch.manual_seed(7)
+        run(max_steps=max_steps)
+        states.append(torch.get_rng_state())
+    assert torch.equal(*states)
+
+
+def test_micro_batches_add_up_to_the_batch(run: Train) -> None:
+    whole, _ = run(micro_batch_size=4, dropout=0.0)
+    parts, _ = run(micro_batch_size=1, dropout=0.0)
+    torch.testing.assert_close(_weights(whole), _weights(parts), atol=2e-3, rtol=0)
+
+
+def test_a_diverged_loss_names_the_step(run: Train) -> None:
+    with pytest.raises(NanopoetError, match=r"diverged at step \d.*pretrain\.lr = 1e\+30"):
+        run(lr=1e30)
+
+
+def test_a_short_validation_part_is_named(run: Train) -> None:
+    with pytest.raises(NanopoetError, match="the validation part has 32 tokens"):
+        run(val_length=32)
+
+
+def test_a_device_that_is_not_there_is_named(run: Train) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has it")
+    with pytest.raises(NanopoetError, match=r"device = 'cuda' is not on this machine .*cpu"):
+        run(device="cuda")
+
+
+def test_history_round_trip(tmp_path: Path, run: Train) -> None:
+    _, records = run()
+    write_history(tmp_path, records)
+    assert read_history(tmp_path) == records
+
+
+def test_a_damaged_history_is_named(tmp_path: Path, run: Train) -> None:
+    _, records = run()
+    write_history(tmp_path, records)
+    (tmp_path / "history.csv").write_text("step,tokens\n1,two\n")
+    with pytest.raises(NanopoetError, match="dvc repro pretrain"):
+        read_history(tmp_path)
