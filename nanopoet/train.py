@@ -59,7 +59,7 @@ def train(
     tokenizer: CharTokenizer,
     params: PretrainParams,
 ) -> Iterator[StepRecord]:
-    """Train `model` in place and yield a record after each update.
+    """Train `model` in place; the iterator makes one update for each record it gives.
 
     A batch and its dropout are functions of (seed, step) alone, so the same
     parameters give the same weights wherever the loop begins.
@@ -72,17 +72,27 @@ def train(
         params: the recipe.
 
     Raises:
-        NanopoetError: a part is too short, the device is not there, or the loss is not finite.
+        NanopoetError: at once if a part is too short or the device is not there; at its step if
+            the loss is not finite.
     """
     check_length(train_tokens, params.block_size, "training")
     check_length(val_tokens, params.block_size, "validation")
     device = choose_device(params.device)
+    return _steps(model.to(device), train_tokens, val_tokens, tokenizer, params, device)
+
+
+def _steps(
+    model: GPTLanguageModel,
+    train_tokens: Array,
+    val_tokens: Array,
+    tokenizer: CharTokenizer,
+    params: PretrainParams,
+    device: torch.device,
+) -> Iterator[StepRecord]:
     precision = choose_precision(params.precision, device)
-    model.to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=params.lr, weight_decay=params.weight_decay, fused=True
     )
-
     for step in range(params.max_steps):
         rng = np.random.default_rng([params.seed, step])
         inputs, targets = random_windows(train_tokens, params.block_size, params.batch_size, rng)

@@ -1,5 +1,6 @@
 """Token arrays → models/poet/: weights, vocabulary, loss history, samples; and an MLflow run."""
 
+import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -27,17 +28,17 @@ def main() -> None:
     train_tokens = TokenArrays.load("data/train").tokens
     val_tokens = TokenArrays.load("data/val").tokens
     model = build_model(tokenizer.vocab_size, recipe)
+    steps = train(model, train_tokens, val_tokens, tokenizer, recipe)
+    bar = tqdm(steps, total=recipe.max_steps, unit="step", disable=None, desc="pretraining")
 
     records: list[StepRecord] = []
     with tracking.new_run(params) as mlflow_run:
-        steps = train(model, train_tokens, val_tokens, tokenizer, recipe)
-        for record in tqdm(
-            steps, total=recipe.max_steps, unit="step", disable=None, desc="pretraining"
-        ):
+        for record in bar:
             records.append(record)
             mlflow_run.log_step(record)
             if record.loss_val is not None:
-                tqdm.write(_line(record))
+                bar.write(_line(record))
+                sys.stdout.flush()
         origin = {"steps": recipe.max_steps, "pretrain": recipe.model_dump()}
         save_model(MODEL, model, tokenizer, origin)
         write_history(MODEL, records)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ class Project:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run `python -m <command>` in the project."""
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
         environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         return subprocess.run(
             [sys.executable, "-m", *command],
@@ -252,7 +253,7 @@ def test_a_parameter_makes_its_stage_stale(unchanged: Project, leaf: str) -> Non
 
 def _stale(project: Project) -> set[str]:
     with Repo(str(project.folder)) as repo:
-        return {str(name) for name in repo.status()}
+        return {name.split(":")[-1] for name in repo.status()}
 
 
 def test_a_change_reruns_what_follows_and_the_way_back_runs_nothing(unchanged: Project) -> None:
@@ -357,8 +358,37 @@ def test_every_stage_names_a_bad_parameter(unchanged: Project, stage: str) -> No
 
 def test_a_validation_part_shorter_than_a_block_is_named(unchanged: Project) -> None:
     unchanged.set(pretrain={"block_size": 2000})
+    before = len(unchanged.tracked())
     _fails(unchanged, "pretrain", "validation part has 720 tokens", "pretrain.block_size = 2000")
+    assert len(unchanged.tracked()) == before
+
+
+def test_a_diverged_training_is_named_and_its_run_marked(unchanged: Project) -> None:
+    unchanged.set(pretrain={"lr": 1e30})
+    _fails(unchanged, "pretrain", "training diverged at step", "pretrain.lr = 1e+30")
     assert unchanged.tracked()[-1]["status"] == "FAILED"
+
+
+def test_an_interrupted_training_is_marked(unchanged: Project) -> None:
+    unchanged.set(pretrain={"max_steps": 1_000_000, "eval_every": 1_000_000})
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "stages.pretrain"]
+    with subprocess.Popen(
+        command,
+        cwd=unchanged.folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("step     0")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "pretrain: interrupted" in errors
+    assert "Traceback" not in errors
+    assert unchanged.tracked()[-1]["status"] == "KILLED"
 
 
 @pytest.mark.parametrize(
@@ -376,7 +406,7 @@ def test_a_damaged_input_is_named(unchanged: Project, stage: str, file: str) -> 
     raw = path.read_bytes()
     try:
         path.unlink()  # DVC's own copy in the cache may be linked to it
-        path.write_bytes(raw[: len(raw) // 2])
+        path.write_bytes(raw[: len(raw) // 2 - 7])
         _fails(unchanged, stage, file.removesuffix("/tokens.npy"))
     finally:
         path.write_bytes(raw)
