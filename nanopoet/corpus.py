@@ -12,6 +12,7 @@ import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,10 +24,18 @@ from nanopoet.poems import Poem, iter_poems, reading_bar
 
 _NOT_CJK = re.compile(r"[^\u3400-\u9fff]+")
 _CONTENT = re.compile(r"[\u3400-\u9fff，。]+")
-_PUNCTUATION = re.compile(r"[，。]+")
 
 STYLES = {(4, 5): "五言绝句", (4, 7): "七言绝句", (8, 5): "五言律诗", (8, 7): "七言律诗"}
 """(number of lines, characters in each) → regular form."""
+
+_REGULAR = {
+    lines * (length + 1): (
+        re.compile(rf"(?:[\u3400-\u9fff]{{{length}}}[，。]){{{lines}}}"),
+        style,
+    )
+    for (lines, length), style in STYLES.items()
+}
+"""Length of the whole text → how it then looks almost always, and the form that it has."""
 
 _SHIJING = "诗经"
 """Style of the 诗经 poems, and the author name that no other poem has."""
@@ -49,6 +58,10 @@ def strip(text: str) -> str:
     return _NOT_CJK.sub("", text)
 
 
+_strip_again = lru_cache(maxsize=1 << 15)(strip)
+"""`strip` for names that come again and again."""
+
+
 def regular_style(content: str) -> str | None:
     """Name the regular form of a poem: 4 or 8 lines, all of 5 or all of 7 characters.
 
@@ -57,9 +70,10 @@ def regular_style(content: str) -> str | None:
     >>> regular_style("三五七言，五。") is None
     True
     """
-    lines = [line for line in _PUNCTUATION.split(content) if line]
-    lengths = set(map(len, lines))
-    return STYLES.get((len(lines), lengths.pop())) if len(lengths) == 1 else None
+    lines = [line for line in content.replace("。", "，").split("，") if line]
+    length = len(lines[0]) if lines else 0
+    style = STYLES.get((len(lines), length))
+    return style if style and all(len(line) == length for line in lines) else None
 
 
 def read_corpus(source: str | Path, dropped: Counter[str]) -> Iterator[Poem]:
@@ -106,7 +120,7 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
             open(path, "rb") as file,
             reading_bar(file, path) as bar,
             gzip.open(file) as unzipped,
-            tarfile.open(fileobj=unzipped, mode="r|") as archive,
+            tarfile.open(fileobj=unzipped, mode="r:") as archive,
         ):
             for member in archive:
                 bar.update(file.tell() - bar.n)
@@ -190,6 +204,9 @@ def _accepted(
 
 def _read_shi(record: Any) -> Poem | str:
     content = "".join(record["paragraphs"])
+    usual = _REGULAR.get(len(content))
+    if usual and usual[0].fullmatch(content):
+        return _poem(content, record["title"], record["author"], usual[1])
     style = regular_style(content)
     if style is None:
         return "shi: not regular verse"
@@ -216,4 +233,9 @@ _READERS = {"shi": _read_shi, "ci": _read_ci, "shijing": _read_shijing}
 
 
 def _poem(content: str, title: str, author: str, style: str) -> Poem:
-    return Poem(content=content, title=strip(title), author=strip(author), style=strip(style))
+    return {
+        "content": content,
+        "title": strip(title),
+        "author": _strip_again(author),
+        "style": _strip_again(style),
+    }

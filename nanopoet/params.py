@@ -65,6 +65,9 @@ class PretrainParams(_Section):
     """Validation windows, spread evenly, that such a look scores."""
     sample_length: int = Field(ge=1)
     """Characters in the sample at such a look."""
+    checkpoint_every: int = Field(ge=1)
+    """Steps between two savings of the training's state, from which it goes on if it is
+    interrupted."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """Where to train; `auto` takes cuda, then mps, then cpu."""
     precision: Literal["auto", "fp32", "bf16"]

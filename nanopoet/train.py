@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanopoet.device import Precision, autocast, choose_device, choose_precision
+from nanopoet.device import autocast, choose_device, choose_precision
 from nanopoet.errors import NanopoetError
 from nanopoet.model import GPTLanguageModel
 from nanopoet.params import PretrainParams
@@ -52,17 +52,11 @@ def build_model(vocab_size: int, params: PretrainParams) -> GPTLanguageModel:
     )
 
 
-def train(
-    model: GPTLanguageModel,
-    train_tokens: Array,
-    val_tokens: Array,
-    tokenizer: CharTokenizer,
-    params: PretrainParams,
-) -> Iterator[StepRecord]:
-    """Train `model` in place; the iterator makes one update for each record it gives.
+class Trainer:
+    """A training under way; iterating makes one update for each record it gives.
 
-    A batch and its dropout are functions of (seed, step) alone, so the same
-    parameters give the same weights wherever the loop begins.
+    A batch and its dropout are functions of (seed, step) alone, so a training
+    that is restored in the middle ends with the same weights.
 
     Args:
         model: trained in place, moved to the chosen device.
@@ -71,48 +65,69 @@ def train(
         tokenizer: decodes the samples.
         params: the recipe.
 
+    Attributes:
+        records: what there was to tell of the updates made so far.
+
     Raises:
         NanopoetError: at once if a part is too short or the device is not there; at its step if
             the loss is not finite.
     """
-    check_length(train_tokens, params.block_size, "training")
-    check_length(val_tokens, params.block_size, "validation")
-    device = choose_device(params.device)
-    return _steps(model.to(device), train_tokens, val_tokens, tokenizer, params, device)
 
+    def __init__(
+        self,
+        model: GPTLanguageModel,
+        train_tokens: Array,
+        val_tokens: Array,
+        tokenizer: CharTokenizer,
+        params: PretrainParams,
+    ) -> None:
+        check_length(train_tokens, params.block_size, "training")
+        check_length(val_tokens, params.block_size, "validation")
+        self.device = choose_device(params.device)
+        self.precision = choose_precision(params.precision, self.device)
+        self.model = model.to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=params.lr, weight_decay=params.weight_decay, fused=True
+        )
+        self.tokenizer = tokenizer
+        self.params = params
+        self.records: list[StepRecord] = []
+        self._train_tokens = train_tokens
+        self._val_windows = even_windows(val_tokens, params.block_size, params.eval_windows)
 
-def _steps(
-    model: GPTLanguageModel,
-    train_tokens: Array,
-    val_tokens: Array,
-    tokenizer: CharTokenizer,
-    params: PretrainParams,
-    device: torch.device,
-) -> Iterator[StepRecord]:
-    precision = choose_precision(params.precision, device)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=params.lr, weight_decay=params.weight_decay, fused=True
-    )
-    for step in range(params.max_steps):
+    @property
+    def step(self) -> int:
+        """Number of the update that comes next."""
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[StepRecord]:
+        while self.step < self.params.max_steps:
+            record = self._update()
+            self.records.append(record)
+            yield record
+
+    def _update(self) -> StepRecord:
+        step, params = self.step, self.params
         rng = np.random.default_rng([params.seed, step])
-        inputs, targets = random_windows(train_tokens, params.block_size, params.batch_size, rng)
+        inputs, targets = random_windows(
+            self._train_tokens, params.block_size, params.batch_size, rng
+        )
         with torch.random.fork_rng():
             # Dropout draws from the global generator, which has no argument.
             torch.manual_seed(int(rng.integers(2**63)))
-            loss_train = _accumulate(
-                model, _to(device, inputs), _to(device, targets), params, precision
-            )
-        grad_norm = _grad_norm(model)
-        _check_finite(step, params, loss=loss_train, grad_norm=grad_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+            loss_train = self._accumulate(self._tensor(inputs), self._tensor(targets))
+        grads = [p.grad for p in self.model.parameters() if p.grad is not None]
+        grad_norm = torch.nn.utils.get_total_norm(grads).item()
+        self._check_finite(loss=loss_train, grad_norm=grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
 
         loss_val = sample = None
         if step % params.eval_every == 0 or step == params.max_steps - 1:
-            loss_val = mean_loss(model, val_tokens, params, device, precision)
-            _check_finite(step, params, loss_val=loss_val)
-            sample = write_sample(model, tokenizer, params, device)
-        yield StepRecord(
+            loss_val = self.mean_val_loss()
+            self._check_finite(loss_val=loss_val)
+            sample = self.write_sample()
+        return StepRecord(
             step=step,
             tokens=(step + 1) * params.batch_size * params.block_size,
             lr=params.lr,
@@ -122,76 +137,51 @@ def _steps(
             sample=sample,
         )
 
+    def _accumulate(self, inputs: Tensor, targets: Tensor) -> float:
+        """Add the gradient of the mean loss over (B, T), by micro-batches; return the loss."""
+        self.model.train()
+        parts = self.params.batch_size // self.params.micro_batch_size
+        total = 0.0
+        for x, y in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
+            with autocast(self.device, self.precision):
+                _, loss = self.model(x, y)
+            loss = loss / parts
+            loss.backward()
+            total += loss.item()
+        return total
 
-def _accumulate(
-    model: GPTLanguageModel,
-    inputs: Tensor,
-    targets: Tensor,
-    params: PretrainParams,
-    precision: Precision,
-) -> float:
-    """Add the gradient of the mean loss over (B, T), one micro-batch at a time; return the loss."""
-    model.train()
-    parts = params.batch_size // params.micro_batch_size
-    total = 0.0
-    for x, y in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
-        with autocast(inputs.device, precision):
-            _, loss = model(x, y)
-        loss = loss / parts
-        loss.backward()
-        total += loss.item()
-    return total
+    @torch.no_grad()
+    def mean_val_loss(self) -> float:
+        """Mean loss, in nats per token, on `eval_windows` validation windows, spread evenly.
 
+        Quick and noisy by the choice of windows; `evaluate` scores every character.
+        """
+        inputs, targets = self._val_windows
+        self.model.eval()
+        total = 0.0
+        for start in range(0, len(inputs), self.params.micro_batch_size):
+            part = slice(start, start + self.params.micro_batch_size)
+            with autocast(self.device, self.precision):
+                losses = self.model.token_losses(
+                    self._tensor(inputs[part]), self._tensor(targets[part])
+                )
+            total += losses.double().sum().item()
+        return total / targets.size
 
-@torch.no_grad()
-def mean_loss(
-    model: GPTLanguageModel,
-    tokens: Array,
-    params: PretrainParams,
-    device: torch.device,
-    precision: Precision,
-) -> float:
-    """Mean loss, in nats per token, on `eval_windows` windows spread evenly over `tokens`.
+    def write_sample(self) -> str:
+        """`sample_length` characters from BEGIN, with the same random numbers at every call."""
+        generator = torch.Generator(self.device).manual_seed(self.params.seed)
+        context = torch.tensor([self.tokenizer.encode(BEGIN)], device=self.device)
+        ids = self.model.generate(context, self.params.sample_length, generator=generator)
+        return self.tokenizer.decode(ids[0, 1:].tolist())
 
-    Quick and noisy by the choice of windows; `evaluate` scores every character.
-    """
-    inputs, targets = even_windows(tokens, params.block_size, params.eval_windows)
-    model.eval()
-    total = 0.0
-    for start in range(0, len(inputs), params.micro_batch_size):
-        part = slice(start, start + params.micro_batch_size)
-        with autocast(device, precision):
-            losses = model.token_losses(_to(device, inputs[part]), _to(device, targets[part]))
-        total += losses.double().sum().item()
-    return total / targets.size
+    def _check_finite(self, **figures: float) -> None:
+        for name, value in figures.items():
+            if not math.isfinite(value):
+                raise NanopoetError(
+                    f"training diverged at step {self.step}: {name} is {value}; lower "
+                    f"pretrain.lr = {self.params.lr} or set pretrain.precision to fp32"
+                )
 
-
-def write_sample(
-    model: GPTLanguageModel,
-    tokenizer: CharTokenizer,
-    params: PretrainParams,
-    device: torch.device,
-) -> str:
-    """`sample_length` characters from BEGIN, with the same random numbers at every call."""
-    generator = torch.Generator(device).manual_seed(params.seed)
-    context = torch.tensor([tokenizer.encode(BEGIN)], device=device)
-    ids = model.generate(context, params.sample_length, generator=generator)
-    return tokenizer.decode(ids[0, 1:].tolist())
-
-
-def _check_finite(step: int, params: PretrainParams, **figures: float) -> None:
-    for name, value in figures.items():
-        if not math.isfinite(value):
-            raise NanopoetError(
-                f"training diverged at step {step}: {name} is {value}; lower pretrain.lr = "
-                f"{params.lr} or set pretrain.precision to fp32"
-            )
-
-
-def _grad_norm(model: GPTLanguageModel) -> float:
-    grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    return torch.nn.utils.get_total_norm(grads).item()
-
-
-def _to(device: torch.device, array: Array) -> Tensor:
-    return torch.from_numpy(array).to(device)
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self.device)

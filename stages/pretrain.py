@@ -1,6 +1,7 @@
 """Token arrays → models/poet/: weights, vocabulary, loss history, samples; and an MLflow run."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,11 +12,12 @@ from nanopoet.files import write_json
 from nanopoet.generate import as_lines
 from nanopoet.history import write_history
 from nanopoet.params import load_params
+from nanopoet.resume import discard_state, restore_state, save_state, scratch_folder
 from nanopoet.tensors import TokenArrays
 from nanopoet.tokenizer import CharTokenizer
-from nanopoet.train import StepRecord, build_model, train
+from nanopoet.train import StepRecord, Trainer, build_model
 from stages import tracking
-from stages.stage import run
+from stages.stage import ROOT, run
 
 MODEL = Path("models/poet")
 
@@ -28,26 +30,28 @@ def main() -> None:
     train_tokens = TokenArrays.load("data/train").tokens
     val_tokens = TokenArrays.load("data/val").tokens
     model = build_model(tokenizer.vocab_size, recipe)
-    steps = train(model, train_tokens, val_tokens, tokenizer, recipe)
-    bar = tqdm(steps, total=recipe.max_steps, unit="step", disable=None, desc="pretraining")
+    trainer = Trainer(model, train_tokens, val_tokens, tokenizer, recipe)
 
-    records: list[StepRecord] = []
-    with tracking.new_run(params) as mlflow_run:
-        for record in bar:
-            records.append(record)
-            mlflow_run.log_step(record)
-            if record.loss_val is not None:
-                bar.write(_line(record))
-                sys.stdout.flush()
-        origin = {"steps": recipe.max_steps, "pretrain": recipe.model_dump()}
-        save_model(MODEL, model, tokenizer, origin)
-        write_history(MODEL, records)
-        mlflow_run.log_result(MODEL, records)
+    root = ROOT / ".nanopoet/resume"
+    with scratch_folder(root, recipe, tokenizer, [train_tokens, val_tokens]) as scratch:
+        run_id = restore_state(scratch, trainer)
+        if trainer.step:
+            print(f"pretrain: goes on after step {trainer.step - 1}", flush=True)
+        with tracking.open_run(params, run_id, trainer.records) as mlflow_run:
+            for record in _with_bar(trainer):
+                mlflow_run.log_step(record)
+                if trainer.step % recipe.checkpoint_every == 0:
+                    save_state(scratch, trainer, mlflow_run.run_id)
+            origin = {"steps": recipe.max_steps, "pretrain": recipe.model_dump()}
+            save_model(MODEL, model, tokenizer, origin)
+            write_history(MODEL, trainer.records)
+            mlflow_run.log_result(MODEL, trainer.records)
+        discard_state(scratch)
 
-    last = records[-1]
+    last = trainer.records[-1]
     figures = {
         "parameters": model.num_parameters,
-        "steps": len(records),
+        "steps": len(trainer.records),
         "tokens": last.tokens,
         "loss_train": last.loss_train,
         "loss_val": last.loss_val,
@@ -59,11 +63,23 @@ def main() -> None:
     )
 
 
-def _line(record: StepRecord) -> str:
-    poem = as_lines(record.sample or "").replace("\n", " ")
-    return (
-        f"step {record.step:5d}  train {record.loss_train:.3f}  val {record.loss_val:.3f}  {poem}"
+def _with_bar(trainer: Trainer) -> Iterator[StepRecord]:
+    """The trainer's records, with a progress bar and a line for each evaluation."""
+    bar = tqdm(
+        trainer,
+        initial=trainer.step,
+        total=trainer.params.max_steps,
+        unit="step",
+        disable=None,
+        desc="pretraining",
     )
+    for record in bar:
+        if record.sample is not None:
+            poem = as_lines(record.sample).replace("\n", " ")
+            losses = f"train {record.loss_train:.3f}  val {record.loss_val:.3f}"
+            bar.write(f"step {record.step:5d}  {losses}  {poem}")
+            sys.stdout.flush()
+        yield record
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What every stage does around its `main`: plain errors, and a note of how long it took."""
 
 import json
+import os
 import signal
 import sys
 import time
@@ -11,6 +12,8 @@ from types import FrameType
 from nanopoet.errors import NanopoetError
 from nanopoet.files import write_json
 
+ROOT = Path(os.environ.get("DVC_ROOT") or Path(__file__).parents[1])
+"""`dvc exp run --temp` works in a copy; DVC_ROOT names the repository that it copies."""
 TIMINGS = Path(".nanopoet/timings.json")
 """Seconds that each stage took when it last ran. No DVC output: it differs from run to run."""
 
@@ -29,9 +32,9 @@ def run(main: Callable[[], None]) -> None:
     except (NanopoetError, OSError) as error:
         sys.exit(f"error: {name}: {error}")
     except KeyboardInterrupt:
-        print(f"\n{name}: interrupted; run again to start it over", file=sys.stderr)
+        print(f"\n{name}: interrupted; run again and it goes on", file=sys.stderr)
         sys.exit(130)
-    if name != "summary":
+    if name not in {"summary", "ui"}:
         write_json(TIMINGS, read_timings() | {name: round(time.monotonic() - start, 1)})
 
 

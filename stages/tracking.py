@@ -25,6 +25,7 @@ from filelock import FileLock
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric, RunStatus
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature, set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
@@ -34,9 +35,8 @@ from nanopoet.history import read_history
 from nanopoet.params import Params
 from nanopoet.tokenizer import BEGIN
 from nanopoet.train import StepRecord
+from stages.stage import ROOT
 
-ROOT = Path(os.environ.get("DVC_ROOT") or Path(__file__).parents[1])
-"""`dvc exp run --temp` works in a copy; DVC_ROOT names the repository that it copies."""
 EXPERIMENT = "nanopoet"
 RESULT_TAG = "nanopoet.result"
 REBUILT_TAG = "nanopoet.rebuilt"
@@ -48,9 +48,20 @@ class Run:
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self._client = mlflow.MlflowClient()
+        history = self._client.get_metric_history(run_id, "loss/train")
+        self._logged = max((metric.step for metric in history), default=-1)
 
     def log_step(self, record: StepRecord) -> None:
-        """Log what there is to tell of a step, a sample with it if the step has one."""
+        """Log what there is to tell of a step, a sample with it if the step has one.
+
+        A step that the run has already, from before an interruption, is not logged twice.
+        """
+        if record.step <= self._logged:
+            return
+        if record.sample is not None:
+            self._client.log_text(
+                self.run_id, f"{record.sample}\n", f"samples/step_{record.step:06d}.txt"
+            )
         values = {
             "loss/train": record.loss_train,
             "loss/val": record.loss_val,
@@ -61,10 +72,6 @@ class Run:
         now = int(time.time() * 1000)
         metrics = [Metric(k, v, now, record.step) for k, v in values.items() if v is not None]
         self._client.log_batch(self.run_id, metrics=metrics)
-        if record.sample is not None:
-            self._client.log_text(
-                self.run_id, f"{record.sample}\n", f"samples/step_{record.step:06d}.txt"
-            )
 
     def log_result(self, model: Path, records: Sequence[StepRecord]) -> None:
         """Log the samples as a table and the model, and tie the run to the model's folder."""
@@ -88,28 +95,48 @@ class Run:
 
 
 @contextmanager
-def new_run(params: Params) -> Iterator[Run]:
-    """Open a run and close it with the status it deserves: FINISHED, FAILED or KILLED."""
+def open_run(params: Params, run_id: str | None, records: Sequence[StepRecord]) -> Iterator[Run]:
+    """Open a run and close it with the status it deserves: FINISHED, FAILED or KILLED.
+
+    A training that goes on continues the run `run_id`. Where this store does not
+    have it, a new one gets the `records` of the steps before.
+    """
     _connect()
-    recipe = params.pretrain
-    name = (
-        f"{recipe.layer_num}x{recipe.emb_size}, {recipe.max_steps} steps, lr {recipe.lr:g}, "
-        f"seed {recipe.seed}"
-    )
     status = RunStatus.FAILED
-    run = mlflow.start_run(run_name=name)
+    run = _continued(run_id) or _started(params)
     try:
-        sections = params.model_dump()
-        mlflow.log_params({f"{s}.{k}": v for s, keys in sections.items() for k, v in keys.items()})
-        for part, context in (("train", "training"), ("val", "validation")):
-            mlflow.log_input(_dataset(part), context=context)
-        yield Run(run.info.run_id)
+        run_to_log = Run(run.info.run_id)
+        for record in records:
+            run_to_log.log_step(record)
+        yield run_to_log
         status = RunStatus.FINISHED
     except KeyboardInterrupt:
         status = RunStatus.KILLED
         raise
     finally:
         mlflow.end_run(RunStatus.to_string(status))
+
+
+def _continued(run_id: str | None) -> mlflow.ActiveRun | None:
+    if run_id is None:
+        return None
+    try:
+        return mlflow.start_run(run_id=run_id)
+    except MlflowException:
+        return None  # deleted, or another store
+
+
+def _started(params: Params) -> mlflow.ActiveRun:
+    recipe = params.pretrain
+    run = mlflow.start_run(
+        run_name=f"{recipe.layer_num}x{recipe.emb_size}, {recipe.max_steps} steps, "
+        f"lr {recipe.lr:g}, seed {recipe.seed}"
+    )
+    sections = params.model_dump()
+    mlflow.log_params({f"{s}.{k}": v for s, keys in sections.items() for k, v in keys.items()})
+    for part, context in (("train", "training"), ("val", "validation")):
+        mlflow.log_input(_dataset(part), context=context)
+    return run
 
 
 def log_evaluation(params: Params, model: Path, figures: dict[str, Any], samples: Path) -> None:
@@ -155,9 +182,7 @@ def _find_run(model: Path) -> str | None:
 def _rebuild_run(params: Params, model: Path) -> str:
     """A run out of a model folder whose own run this store does not have (pulled, or deleted)."""
     records = read_history(model)
-    with new_run(params) as run:
-        for record in records:
-            run.log_step(record)
+    with open_run(params, None, records) as run:
         run.log_result(model, records)
         mlflow.set_tag(REBUILT_TAG, "true")
     return run.run_id

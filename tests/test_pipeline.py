@@ -220,6 +220,7 @@ STALE: dict[str, tuple[object, str]] = {
     "pretrain.eval_every": (3, "pretrain"),
     "pretrain.eval_windows": (2, "pretrain"),
     "pretrain.sample_length": (10, "pretrain"),
+    "pretrain.checkpoint_every": (5, "pretrain"),
     "pretrain.device": ("auto", "pretrain"),
     "pretrain.precision": ("auto", "pretrain"),
     "pretrain.seed": (1, "pretrain"),

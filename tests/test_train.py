@@ -12,7 +12,7 @@ from nanopoet.params import PretrainParams, load_params
 from nanopoet.poems import Poem
 from nanopoet.tensors import encode_poems
 from nanopoet.tokenizer import CharTokenizer
-from nanopoet.train import StepRecord, build_model, train
+from nanopoet.train import StepRecord, Trainer, build_model
 from tests.conftest import SMALL, make_poems
 
 Train = Callable[..., tuple[GPTLanguageModel, list[StepRecord]]]
@@ -31,7 +31,7 @@ def run(write_params: Callable[..., Path], poems: list[Poem]) -> Train:
             write_params(pretrain=SMALL["pretrain"] | changes, evaluate=SMALL["evaluate"])
         ).pretrain
         model = build_model(tokenizer.vocab_size, params)
-        return model, list(train(model, train_tokens, val_tokens[:val_length], tokenizer, params))
+        return model, list(Trainer(model, train_tokens, val_tokens[:val_length], tokenizer, params))
 
     return go
 

@@ -1,0 +1,120 @@
+"""An interrupted training goes on where it last saved itself.
+
+The state is one file outside DVC's care: weights, optimiser state and the
+records so far. Its name carries its digest, so a damaged file is told from a
+whole one, and there is no pickle in it.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from filelock import FileLock, Timeout
+
+from nanopoet.errors import NanopoetError
+from nanopoet.files import atomic_write
+from nanopoet.params import PretrainParams
+from nanopoet.tensors import Array
+from nanopoet.tokenizer import CharTokenizer
+from nanopoet.train import StepRecord, Trainer
+
+_PATTERN = "step_*.safetensors"
+
+
+@contextmanager
+def scratch_folder(
+    root: str | Path, params: PretrainParams, tokenizer: CharTokenizer, arrays: Sequence[Array]
+) -> Iterator[Path]:
+    """A folder for the state of one training, named after a digest of all that decides it.
+
+    While the context is open no other process has it: after kill -9 of `dvc` the
+    trainer that it started goes on, and a second one must not write beside it.
+
+    Raises:
+        NanopoetError: another process trains with the same parameters and data.
+    """
+    digest = hashlib.sha256(f"{params.model_dump_json()} {tokenizer.digest}".encode())
+    for array in arrays:
+        digest.update(hashlib.sha256(array.tobytes()).digest())
+    folder = Path(root) / digest.hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder.with_suffix(".lock")
+    try:
+        with FileLock(lock, blocking=False):
+            yield folder
+    except Timeout:
+        raise NanopoetError(
+            f"another process is training with these parameters and data (it holds {lock}); wait "
+            f"for it or stop it"
+        ) from None
+
+
+def discard_state(folder: Path) -> None:
+    """Remove the state of a training that has ended."""
+    shutil.rmtree(folder)
+
+
+def save_state(folder: str | Path, trainer: Trainer, run_id: str) -> None:
+    """Write the state of a training and remove the one before it.
+
+    Args:
+        folder: scratch that belongs to this training alone.
+        trainer: its weights, optimiser state and records are saved.
+        run_id: the run to which the training logs.
+    """
+    folder = Path(folder)
+    older = list(folder.glob(_PATTERN))
+    notes = {"run_id": run_id, "records": json.dumps(list(map(asdict, trainer.records)))}
+    raw = safetensors.torch.save(_tensors(trainer), metadata=notes)
+    digest = hashlib.sha256(raw).hexdigest()
+    with atomic_write(folder / f"step_{trainer.step:08d}.{digest}.safetensors") as file:
+        file.write(raw)
+    for path in older:
+        path.unlink()
+
+
+def restore_state(folder: str | Path, trainer: Trainer) -> str | None:
+    """Put `trainer` where the newest whole state in `folder` left it.
+
+    Returns:
+        the id of the run that it logged to, or None if there is no whole state.
+    """
+    for path in sorted(Path(folder).glob(_PATTERN), reverse=True):
+        raw = path.read_bytes()
+        if hashlib.sha256(raw).hexdigest() != path.name.split(".")[1]:
+            continue
+        with safetensors.safe_open(path, framework="pt") as file:
+            notes = file.metadata()
+        _restore_tensors(trainer, safetensors.torch.load(raw))
+        trainer.records = [StepRecord(**record) for record in json.loads(notes["records"])]
+        return str(notes["run_id"])
+    return None
+
+
+def _tensors(trainer: Trainer) -> dict[str, torch.Tensor]:
+    tensors = {f"model.{name}": tensor for name, tensor in trainer.model.state_dict().items()}
+    for index, state in trainer.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+    return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _restore_tensors(trainer: Trainer, tensors: dict[str, torch.Tensor]) -> None:
+    weights: dict[str, torch.Tensor] = {}
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        kind, name = key.split(".", 1)
+        if kind == "model":
+            weights[name] = tensor
+        else:
+            index, name = name.split(".")
+            state.setdefault(int(index), {})[name] = tensor
+    trainer.model.load_state_dict(weights)
+    groups = trainer.optimizer.state_dict()["param_groups"]
+    trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,138 @@
+"""A training that is interrupted any number of times ends with the same weights."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from nanopoet.errors import NanopoetError
+from nanopoet.params import load_params
+from nanopoet.poems import Poem
+from nanopoet.resume import discard_state, restore_state, save_state, scratch_folder
+from nanopoet.tensors import encode_poems
+from nanopoet.tokenizer import CharTokenizer
+from nanopoet.train import Trainer, build_model
+from tests.conftest import SMALL
+from tests.test_pipeline import Project, project  # noqa: F401
+
+Start = Callable[[], Trainer]
+
+
+@pytest.fixture
+def start(write_params: Callable[..., Path], poems: list[Poem]) -> Start:
+    params = load_params(write_params(**SMALL)).pretrain
+    tokenizer = CharTokenizer(poems)
+    tokens = encode_poems(poems, tokenizer).tokens
+
+    def fresh() -> Trainer:
+        return Trainer(build_model(tokenizer.vocab_size, params), tokens, tokens, tokenizer, params)
+
+    return fresh
+
+
+def _same(one: Trainer, other: Trainer) -> bool:
+    pairs = zip(one.model.parameters(), other.model.parameters(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs) and one.records == other.records
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    return tmp_path / "scratch"
+
+
+@pytest.mark.parametrize("stops", [[1], [3], [1, 2, 3, 4, 5]])
+def test_it_ends_with_the_same_weights(start: Start, scratch: Path, stops: list[int]) -> None:
+    whole = start()
+    list(whole)
+    for stop in stops:
+        part = start()
+        restore_state(scratch, part)
+        for _ in part:
+            if part.step == stop:
+                break
+        save_state(scratch, part, "run")
+        assert len(list(scratch.iterdir())) == 1
+    last = start()
+    assert restore_state(scratch, last) == "run"
+    assert last.step == stops[-1]
+    list(last)
+    assert _same(last, whole)
+
+
+def test_without_a_state_it_starts_at_the_beginning(start: Start, scratch: Path) -> None:
+    trainer = start()
+    assert restore_state(scratch, trainer) is None
+    assert trainer.step == 0
+
+
+def test_a_damaged_state_is_not_used(start: Start, scratch: Path) -> None:
+    trainer = start()
+    next(iter(trainer))
+    save_state(scratch, trainer, "run")
+    [path] = scratch.iterdir()
+    raw = path.read_bytes()
+    for position in range(0, len(raw), len(raw) // 40):
+        damaged = bytearray(raw)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        assert restore_state(scratch, start()) is None
+    path.write_bytes(raw[:-1])
+    assert restore_state(scratch, start()) is None
+
+
+def test_a_second_trainer_is_refused(start: Start, tmp_path: Path) -> None:
+    trainer = start()
+    inputs = (trainer.params, trainer.tokenizer, [encode_poems([], trainer.tokenizer).offsets])
+    with scratch_folder(tmp_path, *inputs) as folder:
+        with (
+            pytest.raises(NanopoetError, match="another process is training"),
+            scratch_folder(tmp_path, *inputs),
+        ):
+            pytest.fail("the lock is held")
+        other = (trainer.params.model_copy(update={"seed": 5}), *inputs[1:])
+        with scratch_folder(tmp_path, *other) as another:
+            assert another != folder
+        discard_state(folder)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_at_random_it_goes_on(project: Project, seed: int) -> None:  # noqa: F811
+    """Kill -9 of the stage at random moments; then `dvc repro` ends as if nothing had been."""
+    before = (project.folder / "params.yaml").read_bytes()
+    project.set(pretrain={"max_steps": 60 + seed, "checkpoint_every": 4, "eval_every": 20})
+    try:
+        rng = random.Random(seed)  # noqa: S311
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        for _ in range(3):
+            with subprocess.Popen(
+                [sys.executable, "-m", "stages.pretrain"],
+                cwd=project.folder,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            ) as process:
+                assert process.stdout is not None
+                process.stdout.readline()
+                time.sleep(rng.uniform(0, 1.0))
+                process.send_signal(signal.SIGKILL)
+        assert project.repro() == ["pretrain", "evaluate"]
+        killed = (project.folder / "models/poet/model.safetensors").read_bytes()
+        run = project.tracked()[-1]
+        assert run["status"] == "FINISHED"
+        assert sorted(run["train"]) == list(range(60 + seed))
+        assert not list((project.folder / ".nanopoet/resume").glob("*/*"))
+
+        undisturbed = project.run("dvc", "repro", "--force", "--single-item", "pretrain")
+        assert undisturbed.returncode == 0, undisturbed.stderr
+        assert (project.folder / "models/poet/model.safetensors").read_bytes() == killed
+    finally:
+        (project.folder / "params.yaml").write_bytes(before)
