@@ -17,13 +17,12 @@ def main() -> None:
     poems = read_corpus(params.load.source, dropped)
     write_poems("data/poems.jsonl", statistics.watch(poems))
     figures = statistics.figures()
-    write_json(
-        "metrics/load.json",
-        figures | {"dropped": {rule: dropped[rule] for rule in sorted(dropped)}},
-    )
+    counts = {rule: dropped[rule] for rule in sorted(dropped)}
+    write_json("metrics/load.json", figures | {"dropped": counts})
+    reasons = "; ".join(f"{rule} {count:,}" for rule, count in counts.items())
     print(
         f"load: data/poems.jsonl, {figures['poems']:,} poems of {figures['authors']:,} authors in "
-        f"{figures['styles']:,} styles, {dropped.total():,} left out"
+        f"{figures['styles']:,} styles; {dropped.total():,} left out{reasons and f' ({reasons})'}"
     )
 
 

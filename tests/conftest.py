@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,11 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from nanopoet.poems import Poem
+from nanopoet.poems import Poem, write_poems
+from tests.project import ROOT, Project
 
 # Tiny matrices: a second thread costs more than it gives.
 torch.set_num_threads(1)
-
-ROOT = Path(__file__).parents[1]
 
 SMALL: dict[str, dict[str, Any]] = {
     "pretrain": {
@@ -86,3 +85,24 @@ def write_params(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose pipeline has run once; tests leave its parameters as they were."""
+    folder = tmp_path_factory.mktemp("project")
+    project = Project(folder, load={"source": "mine.jsonl"}, **SMALL)
+    write_poems(folder / "mine.jsonl", make_poems(300))
+    assert project.repro() == ["load", "split", "tokenize", "encode", "pretrain", "evaluate"]
+    return project
+
+
+@pytest.fixture
+def unchanged(project: Project) -> Iterator[Project]:
+    """The project, with parameters and outs put back afterwards."""
+    params, lock = project.folder / "params.yaml", project.folder / "dvc.lock"
+    before = params.read_bytes(), lock.read_bytes()
+    yield project
+    params.write_bytes(before[0])
+    if lock.read_bytes() != before[1]:
+        assert project.repro() == []  # DVC has it all in its cache

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.project import ROOT
 
 PAGES = ("README.md", "README.zh.md")
 

@@ -5,7 +5,7 @@ import pytest
 
 from nanopoet.errors import NanopoetError
 from nanopoet.params import load_params
-from tests.conftest import ROOT
+from tests.project import ROOT
 
 
 def test_the_repository_has_the_seed_recipe() -> None:

@@ -1,10 +1,7 @@
 """A training that is interrupted any number of times ends with the same weights."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +17,7 @@ from nanopoet.tensors import encode_poems
 from nanopoet.tokenizer import CharTokenizer
 from nanopoet.train import Trainer, build_model
 from tests.conftest import SMALL
-from tests.test_pipeline import Project, project  # noqa: F401
+from tests.project import Project
 
 Start = Callable[[], Trainer]
 
@@ -104,35 +101,25 @@ def test_a_second_trainer_is_refused(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_killed_at_random_it_goes_on(project: Project, seed: int) -> None:  # noqa: F811
+def test_killed_at_random_it_goes_on(unchanged: Project, seed: int) -> None:
     """Kill -9 of the stage at random moments; then `dvc repro` ends as if nothing had been."""
-    before = (project.folder / "params.yaml").read_bytes()
-    project.set(pretrain={"max_steps": 60 + seed, "checkpoint_every": 4, "eval_every": 20})
-    try:
-        rng = random.Random(seed)  # noqa: S311
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        for _ in range(3):
-            with subprocess.Popen(
-                [sys.executable, "-m", "stages.pretrain"],
-                cwd=project.folder,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            ) as process:
-                assert process.stdout is not None
-                process.stdout.readline()
-                time.sleep(rng.uniform(0, 1.0))
-                process.send_signal(signal.SIGKILL)
-        assert project.repro() == ["pretrain", "evaluate"]
-        killed = (project.folder / "models/poet/model.safetensors").read_bytes()
-        run = project.tracked()[-1]
-        assert run["status"] == "FINISHED"
-        assert sorted(run["train"]) == list(range(60 + seed))
-        assert not list((project.folder / ".nanopoet/resume").glob("*/*"))
+    steps = 60 + seed
+    unchanged.set(pretrain={"max_steps": steps, "checkpoint_every": 4, "eval_every": 20})
+    rng = random.Random(seed)  # noqa: S311
+    for _ in range(3):
+        with unchanged.start("stages.pretrain") as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(rng.uniform(0, 1.0))
+            process.send_signal(signal.SIGKILL)
+    assert unchanged.repro() == ["pretrain", "evaluate"]
+    weights = unchanged.folder / "models/poet/model.safetensors"
+    killed = weights.read_bytes()
+    run = unchanged.tracked()[-1]
+    assert run["status"] == "FINISHED"
+    assert sorted(run["train"]) == list(range(steps))
+    assert not list((unchanged.folder / ".nanopoet/resume").glob("*/*"))
 
-        undisturbed = project.run("dvc", "repro", "--force", "--single-item", "pretrain")
-        assert undisturbed.returncode == 0, undisturbed.stderr
-        assert (project.folder / "models/poet/model.safetensors").read_bytes() == killed
-    finally:
-        (project.folder / "params.yaml").write_bytes(before)
+    undisturbed = unchanged.run("dvc", "repro", "--force", "--single-item", "pretrain")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    assert weights.read_bytes() == killed

@@ -1,0 +1,95 @@
+"""A copy of the repository in which the pipeline runs for real, but small."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+
+PROBE = """
+import json, mlflow
+from stages.tracking import store_and_experiment
+store, experiment = store_and_experiment()
+client = mlflow.MlflowClient()
+runs = client.search_runs([experiment], order_by=["attributes.start_time ASC"])
+print(json.dumps([{
+    "id": run.info.run_id, "status": run.info.status, "params": run.data.params,
+    "metrics": run.data.metrics, "tags": run.data.tags,
+    "inputs": [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs],
+    "models": [output.model_id for output in run.outputs.model_outputs],
+    "val": [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "loss/val")],
+    "train": [m.step for m in client.get_metric_history(run.info.run_id, "loss/train")],
+    "samples": [f.path for f in client.list_artifacts(run.info.run_id, "samples")],
+    "files": [f.path for f in client.list_artifacts(run.info.run_id)],
+} for run in runs]))
+"""
+
+
+class Project:
+    """A copy of the repository with small parameters and a corpus of its own."""
+
+    def __init__(self, folder: Path, **changes: dict[str, Any]) -> None:
+        self.folder = folder
+        for name in ("stages", "nanopoet"):
+            shutil.copytree(
+                ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        (folder / ".dvc").mkdir()
+        for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config"):
+            shutil.copy(ROOT / name, folder / name)
+        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+        (folder / "tests_probe.py").write_text(PROBE, encoding="utf-8")
+        self.set(**changes)
+
+    def set(self, **changes: dict[str, Any]) -> None:
+        path = self.folder / "params.yaml"
+        params = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        for section, values in changes.items():
+            params[section].update(values)
+        with open(path, "w", encoding="utf-8") as file:
+            YAML().dump(params, file)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run `python -m <command>` in the project."""
+        with self.start(*command) as process:
+            stdout, stderr = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start `python -m <command>` in the project."""
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        return subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def repro(self, target: str = "evaluate") -> list[str]:
+        """Run `dvc repro` and return the stages that ran."""
+        done = self.run("dvc", "repro", target)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [
+            line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running")
+        ]
+
+    def metrics(self, stage: str) -> dict[str, Any]:
+        path = self.folder / f"metrics/{stage}.json"
+        figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return figures
+
+    def tracked(self) -> list[dict[str, Any]]:
+        """What MLflow holds of each run, the oldest first."""
+        done = self.run("tests_probe")
+        assert done.returncode == 0, done.stderr
+        runs: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+        return runs
