@@ -35,7 +35,6 @@ from nanopoet.history import read_history
 from nanopoet.params import Params
 from nanopoet.tokenizer import BEGIN
 from nanopoet.train import StepRecord
-from stages.stage import ROOT
 
 EXPERIMENT = "nanopoet"
 RESULT_TAG = "nanopoet.result"
@@ -190,6 +189,8 @@ def _rebuild_run(params: Params, model: Path) -> str:
 
 def _connect() -> None:
     """Choose the store: MLFLOW_TRACKING_URI, else one SQLite file in the repository's root."""
+    from stages.stage import ROOT  # not at the top: MLflow runs this file without `stages`
+
     # Two that meet an empty store race on its first migration and one fails.
     with FileLock(ROOT / ".mlflow.lock"):
         if not os.environ.get("MLFLOW_TRACKING_URI"):
