@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.project import ROOT
+from tests.project import ROOT, Project
 
 PAGES = ("README.md", "README.zh.md")
 
@@ -95,6 +95,21 @@ def test_the_twins_keep_step() -> None:
         set(re.findall(r"\d[\d,.]*\d", page.replace("、", ", "))) for page in (english, chinese)
     ]
     assert numbers[0] == numbers[1]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_python_blocks_run(
+    name: str,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(project.folder)
+    blocks = re.findall(r"```python\n(.*?)```", _page(name), re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, name, "exec"), {})  # noqa: S102
+    assert len(capsys.readouterr().out.strip()) == 21
 
 
 @pytest.mark.parametrize("name", PAGES)
