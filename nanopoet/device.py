@@ -60,9 +60,8 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 def keep_freed_memory() -> None:
     """Let this process reuse the memory of large freed tensors instead of handing it back.
 
-    By default glibc returns blocks above 32 MB to the system at once and the next
-    tensor of that size pays for fresh pages: a third of the time of a training step
-    on a CPU. Peak memory stays about the same. Elsewhere than on glibc nothing happens.
+    By default glibc returns blocks above 32 MB to the system at once, and the next
+    tensor of that size pays for fresh pages. Elsewhere than on glibc nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return

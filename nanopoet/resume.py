@@ -26,13 +26,15 @@ from nanopoet.tokenizer import CharTokenizer
 from nanopoet.train import StepRecord, Trainer
 
 _PATTERN = "step_*.safetensors"
+_SOURCES = Path(__file__).parent
 
 
 @contextmanager
 def scratch_folder(
     root: str | Path, params: PretrainParams, tokenizer: CharTokenizer, arrays: Sequence[Array]
 ) -> Iterator[Path]:
-    """A folder for the state of one training, named after a digest of all that decides it.
+    """A folder for the state of one training, named after a digest of all that decides it:
+    parameters, vocabulary, tokens, this library's code, torch and the number of threads.
 
     While the context is open no other process has it: after kill -9 of `dvc` the
     trainer that it started goes on, and a second one must not write beside it.
@@ -40,7 +42,10 @@ def scratch_folder(
     Raises:
         NanopoetError: another process trains with the same parameters and data.
     """
-    digest = hashlib.sha256(f"{params.model_dump_json()} {tokenizer.digest}".encode())
+    machinery = f"{torch.__version__} {torch.get_num_threads()}"
+    digest = hashlib.sha256(f"{params.model_dump_json()} {tokenizer.digest} {machinery}".encode())
+    for source in sorted(_SOURCES.glob("*.py")):
+        digest.update(hashlib.sha256(source.read_bytes()).digest())
     for array in arrays:
         digest.update(hashlib.sha256(array.tobytes()).digest())
     folder = Path(root) / digest.hexdigest()[:16]

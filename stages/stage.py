@@ -32,7 +32,7 @@ def run(main: Callable[[], None]) -> None:
     except (NanopoetError, OSError) as error:
         sys.exit(f"error: {name}: {error}")
     except KeyboardInterrupt:
-        print(f"\n{name}: interrupted; run again and it goes on", file=sys.stderr)
+        print(f"\n{name}: interrupted; run again", file=sys.stderr)
         sys.exit(130)
     if name not in {"summary", "ui"}:
         write_json(TIMINGS, read_timings() | {name: round(time.monotonic() - start, 1)})

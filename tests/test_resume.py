@@ -1,6 +1,7 @@
 """A training that is interrupted any number of times ends with the same weights."""
 
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nanopoet import resume
 from nanopoet.errors import NanopoetError
 from nanopoet.params import load_params
 from nanopoet.poems import Poem
@@ -98,6 +100,29 @@ def test_a_second_trainer_is_refused(start: Start, tmp_path: Path) -> None:
             assert another != folder
         discard_state(folder)
     assert not folder.exists()
+
+
+def test_a_state_of_other_code_or_torch_is_not_taken_up(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = start()
+    inputs = (trainer.params, trainer.tokenizer, [encode_poems([], trainer.tokenizer).offsets])
+
+    def name() -> str:
+        with scratch_folder(tmp_path / "resume", *inputs) as folder:
+            return folder.name
+
+    before = name()
+    assert name() == before
+    edited = tmp_path / "nanopoet"
+    shutil.copytree(Path(resume.__file__).parent, edited)
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "_SOURCES", edited)
+        assert name() == before
+        (edited / "model.py").write_text("# edited\n", encoding="utf-8")
+        assert name() != before
+    monkeypatch.setattr(torch, "__version__", "0.0")
+    assert name() != before
 
 
 @pytest.mark.parametrize("seed", range(2))
