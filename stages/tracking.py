@@ -102,8 +102,11 @@ def open_run(params: Params, run_id: str | None, records: Sequence[StepRecord]) 
     """
     _connect()
     status = RunStatus.FAILED
-    run = _continued(run_id) or _started(params)
+    continued = _continued(run_id)
+    run = continued or mlflow.start_run(run_name=_name(params))
     try:
+        if continued is None:
+            _log_inputs(params)
         run_to_log = Run(run.info.run_id)
         for record in records:
             run_to_log.log_step(record)
@@ -125,17 +128,17 @@ def _continued(run_id: str | None) -> mlflow.ActiveRun | None:
         return None  # deleted, or another store
 
 
-def _started(params: Params) -> mlflow.ActiveRun:
+def _name(params: Params) -> str:
     recipe = params.pretrain
-    run = mlflow.start_run(
-        run_name=f"{recipe.layer_num}x{recipe.emb_size}, {recipe.max_steps} steps, "
-        f"lr {recipe.lr:g}, seed {recipe.seed}"
-    )
+    size = f"{recipe.layer_num}x{recipe.emb_size}"
+    return f"{size}, {recipe.max_steps} steps, lr {recipe.lr:g}, seed {recipe.seed}"
+
+
+def _log_inputs(params: Params) -> None:
     sections = params.model_dump()
     mlflow.log_params({f"{s}.{k}": v for s, keys in sections.items() for k, v in keys.items()})
     for part, context in (("train", "training"), ("val", "validation")):
         mlflow.log_input(_dataset(part), context=context)
-    return run
 
 
 def log_evaluation(params: Params, model: Path, figures: dict[str, Any], samples: Path) -> None:
