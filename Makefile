@@ -4,7 +4,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro seed test check ui bench
+.PHONY: help repro run test check ui bench
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -13,6 +13,9 @@ repro: $(VENV)/.ready ## run the pipeline, as far as it is stale, and say what c
 	@python -m nanopoet.params
 	@dvc repro evaluate
 	@python -m stages.summary
+
+run: $(VENV)/.ready ## run a recipe of recipes.yaml beside the default: make run RECIPE=seed
+	@dvc exp run --temp --message "recipe $(RECIPE)" $$(python -m nanopoet.recipes $(RECIPE)) evaluate
 
 test: $(VENV)/.ready ## run the tests
 	python -m pytest

@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nanopoet.classic import GPTLanguageModel
     from nanopoet.corpus import load_raw_data
     from nanopoet.errors import NanopoetError
-    from nanopoet.model import GPTLanguageModel
     from nanopoet.poems import Poem
     from nanopoet.split import split_data
     from nanopoet.tokenizer import BEGIN, CharTokenizer
@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 _HOME = {
     "BEGIN": "tokenizer",
     "CharTokenizer": "tokenizer",
-    "GPTLanguageModel": "model",
+    "GPTLanguageModel": "classic",
     "NanopoetError": "errors",
     "Poem": "poems",
     "load_raw_data": "corpus",

@@ -15,13 +15,14 @@ from safetensors import SafetensorError
 
 from nanopoet.errors import NanopoetError
 from nanopoet.files import atomic_write, write_json
-from nanopoet.model import GPTLanguageModel
+from nanopoet.language_model import LanguageModel
+from nanopoet.model import make_model
 from nanopoet.tokenizer import CharTokenizer
 
 
 def save_model(
     folder: str | Path,
-    model: GPTLanguageModel,
+    model: LanguageModel,
     tokenizer: CharTokenizer,
     origin: dict[str, Any],
 ) -> None:
@@ -44,7 +45,7 @@ def save_model(
     )
 
 
-def load_model(folder: str | Path) -> tuple[GPTLanguageModel, CharTokenizer]:
+def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
     """Read a model folder; the model is in evaluation mode, on the CPU.
 
     Raises:
@@ -65,11 +66,11 @@ def load_model(folder: str | Path) -> tuple[GPTLanguageModel, CharTokenizer]:
     try:
         weights = safetensors.torch.load(weights_path.read_bytes())
         with torch.device("meta"):
-            model = GPTLanguageModel(**arguments)
+            model = make_model(arguments)
         model.load_state_dict(weights, assign=True)
     except FileNotFoundError:
         raise NanopoetError(f"{weights_path}: no such file; {remedy}") from None
-    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise NanopoetError(f"{weights_path}: damaged ({reason}); {remedy}") from None
     return model.eval(), tokenizer

@@ -1,8 +1,11 @@
 """Where to compute and in which precision, chosen by documented rules."""
 
 import ctypes
+import os
+import shutil
 import sys
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -11,6 +14,9 @@ from nanopoet.errors import NanopoetError
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Numbers of two options in glibc's malloc.h."""
+
+_WORK_OF_MINUTES = {"cpu": 5e12, "cuda": 5e14}
+"""Parameters times tokens that keep two CPU cores, or a GPU, busy for some minutes."""
 
 Precision = Literal["fp32", "bf16"]
 
@@ -37,19 +43,56 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device
     return torch.device(wanted)
 
 
-def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
-    """The wanted precision; `auto` is bf16 where the hardware multiplies it, else fp32.
+def choose_precision(
+    wanted: Literal["auto", "fp32", "bf16"], device: torch.device
+) -> tuple[Precision, str]:
+    """The precision of matrix products, and why; `auto` is bf16 where the hardware multiplies it.
 
     A CPU without the instruction emulates bf16, many times slower than fp32.
     """
     if wanted != "auto":
-        return wanted
+        return wanted, "as asked"
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device.type == "cpu":
-        has = torch.cpu.get_capabilities()
-        return "bf16" if has.get("avx512_bf16") or has.get("amx_bf16") else "fp32"
-    return "fp32"
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        has = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    else:
+        return "fp32", f"bf16 is not tried on {device.type}"
+    if has:
+        return "bf16", "the hardware multiplies it"
+    return "fp32", "the hardware does not multiply bf16"
+
+
+def choose_compile(
+    wanted: Literal["auto", "on", "off"], device: torch.device, work: float
+) -> tuple[bool, str]:
+    """Whether to let torch's compiler work, and why; `auto` does where it is there and will pay.
+
+    It takes about half a minute and then saves a fifth of the time, so a training
+    has to be minutes long. On a CPU the compiler needs a C++ compiler, on CUDA Triton.
+
+    Args:
+        wanted: the parameter.
+        device: where to train.
+        work: parameters times training tokens.
+    """
+    if wanted != "auto":
+        return wanted == "on", "as asked"
+    if device.type not in _WORK_OF_MINUTES:
+        return False, f"the compiler is not tried on {device.type}"
+    if device.type == "cpu" and not _has_cpp_compiler():
+        return False, "no C++ compiler here: install g++ for a fifth less time"
+    if device.type == "cuda" and find_spec("triton") is None:
+        return False, "no Triton here"
+    if work < _WORK_OF_MINUTES[device.type]:
+        return False, "too short a training for it to pay"
+    return True, "the training is long enough for it to pay"
+
+
+def _has_cpp_compiler() -> bool:
+    names = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
+    return any(shutil.which(name) for name in names)
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
@@ -69,3 +112,10 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, as `cpu with 2 threads`."""
+    if device.type == "cuda":
+        return f"cuda, {torch.cuda.get_device_name(device)}"
+    return f"cpu with {torch.get_num_threads()} threads" if device.type == "cpu" else device.type

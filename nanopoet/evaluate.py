@@ -7,9 +7,9 @@ import torch
 from tqdm import tqdm
 
 from nanopoet.device import Precision, autocast
-from nanopoet.model import GPTLanguageModel
-from nanopoet.tensors import Array, check_length, windows_at
-from nanopoet.tokenizer import BEGIN, CharTokenizer
+from nanopoet.language_model import LanguageModel
+from nanopoet.tensors import Array, TokenArrays, check_length, windows_at
+from nanopoet.tokenizer import BEGIN_ID, CharTokenizer
 
 
 def scoring_windows(length: int, block_size: int, context: int) -> Iterator[tuple[int, int]]:
@@ -32,54 +32,57 @@ def scoring_windows(length: int, block_size: int, context: int) -> Iterator[tupl
 
 
 @torch.no_grad()
-def code_length(
-    model: GPTLanguageModel,
-    tokens: Array,
+def poem_nats(
+    model: LanguageModel,
+    arrays: TokenArrays,
     *,
     context: int,
     batch_size: int,
     device: torch.device,
     precision: Precision,
-) -> float:
-    """Nats that the model needs to encode `tokens` (n,), each token predicted once.
+) -> Array:
+    """Nats that the model needs to encode each of N poems, (N,) float64.
 
-    The first token is predicted from BEGIN.
+    Every character is predicted once, the first one from BEGIN; where the poems
+    are separated, so is the BEGIN that ends a poem.
 
     Args:
         model: moved to `device` and put into evaluation mode.
-        tokens: more than `block_size` ids.
+        arrays: the poems; more than `block_size` ids.
         context: least number of tokens seen before a predicted one, below `block_size`.
         batch_size: windows per forward pass.
         device: where to compute.
         precision: of the matrix products.
 
     Raises:
-        NanopoetError: `tokens` are too few.
+        NanopoetError: the tokens are too few.
     """
-    block_size = model.block_size
-    check_length(tokens, block_size, "validation")
+    block_size, length = model.block_size, len(arrays.tokens)
+    check_length(arrays.tokens, block_size, "validation")
     assert 0 <= context < block_size
-    begin = CharTokenizer([]).encode(BEGIN)
-    stream = np.concatenate([np.array(begin, dtype=tokens.dtype), tokens])
-    windows = np.array(list(scoring_windows(len(tokens), block_size, context)))  # (W, 2)
+    begin = np.array([BEGIN_ID], dtype=arrays.tokens.dtype)
+    ends = [arrays.tokens, begin] if arrays.separated else [begin, arrays.tokens]
+    stream = np.concatenate(ends)  # (n + 1,): one more than there are targets
+    windows = np.array(list(scoring_windows(length, block_size, context)))  # (W, 2)
     model.to(device).eval()
-    total = 0.0
+    nats = np.zeros(length)
     with tqdm(total=len(windows), unit="window", disable=None, desc="evaluating") as bar:
         for i in range(0, len(windows), batch_size):
             starts, firsts = windows[i : i + batch_size].T
             inputs, targets = windows_at(stream, starts, block_size)
-            counts = starts[:, None] + np.arange(block_size) >= firsts[:, None]  # (B, T)
             with autocast(device, precision):
-                nats = model.token_losses(
+                losses = model.token_losses(
                     torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device)
                 )
-            total += nats[torch.from_numpy(counts).to(device)].double().sum().item()
+            for start, first, row in zip(starts, firsts, losses.double().cpu(), strict=True):
+                nats[first : start + block_size] = row[first - start :]
             bar.update(len(starts))
-    return total
+    total = np.concatenate([[0.0], np.cumsum(nats)])
+    return np.diff(total[arrays.offsets])
 
 
 def write_poems(
-    model: GPTLanguageModel,
+    model: LanguageModel,
     tokenizer: CharTokenizer,
     *,
     count: int,
@@ -88,8 +91,13 @@ def write_poems(
     seed: int,
     device: torch.device,
 ) -> list[str]:
-    """`count` texts of `length` characters, sampled from BEGIN in one batch."""
+    """`count` texts of at most `length` characters, sampled from BEGIN in one batch.
+
+    A model that has learned from separated poems ends a text where the poem ends.
+    """
     generator = torch.Generator(device).manual_seed(seed)
-    context = torch.tensor([tokenizer.encode(BEGIN)] * count, device=device)  # (B, 1)
-    ids = model.to(device).generate(context, length, temperature=temperature, generator=generator)
-    return [tokenizer.decode(row[1:].tolist()) for row in ids]
+    context = torch.full((count, 1), BEGIN_ID, device=device)  # (B, 1)
+    ids = model.to(device).generate(
+        context, length, temperature=temperature, generator=generator, stop_id=BEGIN_ID
+    )
+    return [tokenizer.decode_poem(row.tolist()) for row in ids]

@@ -5,44 +5,73 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from nanopoet.cache import KVCache
+
 if TYPE_CHECKING:
-    from nanopoet.model import GPTLanguageModel
+    from nanopoet.language_model import LanguageModel
 
 
 @torch.no_grad()
 def generate(
-    model: "GPTLanguageModel",
+    model: "LanguageModel",
     idx: Tensor,
     max_new_tokens: int,
     *,
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
+    stop_id: int | None = None,
+    use_cache: bool = True,
 ) -> Tensor:
-    """Append sampled tokens one at a time, seeing at most the last `block_size` of them.
+    """Append sampled tokens one at a time, seeing at most `block_size` of them.
 
+    A text that outgrows `block_size` goes on from its last `block_size // 2` tokens.
     Leaves the model in the mode (training or evaluation) in which it was.
 
     Args:
         model: predicts the next token.
         idx: (B, T) token ids to continue, T at least 1.
         max_new_tokens: how many to append.
-        temperature: divides the logits; positive.
+        temperature: divides the logits; 0 takes the likeliest token.
         generator: source of randomness on the model's device; torch's global one by default.
+        stop_id: a sequence that has got this token gets nothing but it; all of them, and it ends.
+        use_cache: keep keys and values; without it every step computes them all again, to the
+            same effect.
 
     Returns:
-        (B, T + max_new_tokens) token ids.
+        (B, T + max_new_tokens) token ids, fewer if all sequences have stopped.
     """
     was_training = model.training
     model.eval()
+    stopped = torch.zeros(len(idx), 1, dtype=torch.bool, device=idx.device)
+    start = max(0, idx.shape[1] - model.block_size)  # of the context, in the text
+    cache = KVCache(model.block_size)
     try:
         for _ in range(max_new_tokens):
-            logits, _ = model(idx[:, -model.block_size :])
-            probabilities = torch.softmax(logits[:, -1].float() / temperature, dim=-1)  # (B, V)
-            following = torch.multinomial(probabilities, num_samples=1, generator=generator)
+            if idx.shape[1] - start > model.block_size:
+                start = idx.shape[1] - max(1, model.block_size // 2)
+                cache = KVCache(model.block_size)
+            if use_cache:
+                hidden = model.hidden(idx[:, start + cache.length :], cache)
+            else:
+                hidden = model.hidden(idx[:, start:])
+            following = _sample(model.lm_head(hidden[:, -1]), temperature, generator)  # (B, 1)
+            if stop_id is not None:
+                following[stopped] = stop_id
+                stopped |= following == stop_id
             idx = torch.cat([idx, following], dim=1)
+            if stopped.all():
+                break
     finally:
         model.train(was_training)
     return idx
+
+
+def _sample(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
+    """(B, V) logits → (B, 1) ids."""
+    if temperature == 0:
+        return logits.argmax(dim=-1, keepdim=True)
+    probabilities = torch.softmax(logits.float() / temperature, dim=-1)
+    return torch.multinomial(probabilities, num_samples=1, generator=generator)
 
 
 def as_lines(text: str) -> str:

@@ -1,7 +1,7 @@
 """params.yaml, typed and checked: one class per section, one section per stage."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -37,7 +37,14 @@ class SplitParams(_Section):
     """Of the poems sorted by style, every n-th goes to validation, the first one included."""
 
 
+class EncodeParams(_Section):
+    separators: bool
+    """Whether BEGIN stands before each poem, so that a model learns where poems begin and end."""
+
+
 class PretrainParams(_Section):
+    architecture: Literal["classic", "modern"]
+    """`classic` is the seed's GPT, `modern` one with RoPE, RMSNorm and SwiGLU."""
     emb_size: int = Field(ge=1)
     """Width C of the residual stream."""
     block_size: int = Field(ge=1)
@@ -46,6 +53,8 @@ class PretrainParams(_Section):
     """Number of transformer blocks."""
     head_num: int = Field(ge=1)
     """Attention heads per block; divides `emb_size`."""
+    mlp_size: int = Field(ge=1)
+    """Width inside the MLP of a `modern` block; in `classic` it is four times `emb_size`."""
     dropout: float = Field(ge=0, lt=1)
     """Probability that an activation is zeroed during training."""
     max_steps: int = Field(ge=1)
@@ -55,10 +64,22 @@ class PretrainParams(_Section):
     micro_batch_size: int = Field(ge=1)
     """Windows per forward pass; their gradients add up to one update. It bounds memory and
     leaves the mathematics as they are."""
+    optimizer: Literal["adamw", "muon"]
+    """`adamw` for everything, or `muon` for the matrices of the blocks and AdamW for the rest."""
     lr: float = Field(gt=0)
-    """Learning rate of AdamW, constant."""
+    """Full learning rate of AdamW, except for the token embedding."""
+    embedding_lr: float = Field(gt=0)
+    """Full learning rate of the token embedding."""
+    muon_lr: float = Field(gt=0)
+    """Full learning rate of Muon; without effect if `optimizer` is adamw."""
+    beta2: float = Field(ge=0, lt=1)
+    """Decay of AdamW's average of squared gradients."""
     weight_decay: float = Field(ge=0)
-    """Decoupled weight decay of AdamW."""
+    """Decoupled weight decay, times the learning rate at each update."""
+    warmup_steps: int = Field(ge=0)
+    """Updates in which the learning rates rise to the full ones."""
+    decay: float = Field(ge=0, le=1)
+    """Share of `max_steps`, at the end, in which the learning rates fall linearly to zero."""
     eval_every: int = Field(ge=1)
     """Steps between two looks at the validation loss and a sample."""
     eval_windows: int = Field(ge=1)
@@ -72,6 +93,9 @@ class PretrainParams(_Section):
     """Where to train; `auto` takes cuda, then mps, then cpu."""
     precision: Literal["auto", "fp32", "bf16"]
     """Arithmetic of the matrix products; `auto` takes bf16 where the hardware multiplies it."""
+    compile: Literal["auto", "on", "off"]
+    """Whether torch's compiler makes machine code of the training step; `auto` does where it can
+    and the training is minutes long."""
     seed: int = Field(ge=0, lt=2**32)
     """Initial weights, batches, dropout and samples all follow from it."""
 
@@ -100,6 +124,7 @@ class Params(_Section):
     fetch: FetchParams
     load: LoadParams
     split: SplitParams
+    encode: EncodeParams
     pretrain: PretrainParams
     evaluate: EvaluateParams
 
@@ -107,15 +132,23 @@ class Params(_Section):
 def load_params(path: str | Path = "params.yaml") -> Params:
     """Read and check a parameter file.
 
-    YAML is read by the parser that DVC uses, so both see the same values
-    (`3e-4` is a number to both).
-
     Raises:
         NanopoetError: the file is missing or no YAML, or a parameter is unknown,
             missing, of the wrong type, out of range or at odds with another.
     """
+    return check_params(read_yaml(path), path)
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read YAML with the parser that DVC uses, so that both see the same values.
+
+    `3e-4` is a number to both.
+
+    Raises:
+        NanopoetError: the file is missing or no YAML.
+    """
     try:
-        raw = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+        return YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NanopoetError(
             f"{path}: no such file; run from the repository root or restore it with "
@@ -131,6 +164,15 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         raise NanopoetError(f"{path}:{line}: not valid YAML: {error.problem}; mend it") from None
     except YAMLError as error:
         raise NanopoetError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+
+
+def check_params(raw: Any, path: str | Path) -> Params:
+    """Check what a parameter file holds; `path` names it in errors.
+
+    Raises:
+        NanopoetError: a parameter is unknown, missing, of the wrong type, out of range or at
+            odds with another.
+    """
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
@@ -171,6 +213,12 @@ def _check_relations(params: Params, path: str | Path) -> None:
             f"{path}: pretrain.head_num = {pretrain.head_num} does not divide "
             f"pretrain.emb_size = {pretrain.emb_size}; every head needs the same whole number of "
             f"channels, change one of the two"
+        )
+    if pretrain.architecture == "modern" and pretrain.emb_size // pretrain.head_num % 2:
+        raise NanopoetError(
+            f"{path}: pretrain.head_num = {pretrain.head_num} gives a head of pretrain.emb_size = "
+            f"{pretrain.emb_size} an odd width; rotary positions turn channels in pairs, change "
+            f"one of the two"
         )
     if pretrain.batch_size % pretrain.micro_batch_size:
         raise NanopoetError(

@@ -20,9 +20,7 @@ from filelock import FileLock, Timeout
 
 from nanopoet.errors import NanopoetError
 from nanopoet.files import atomic_write
-from nanopoet.params import PretrainParams
 from nanopoet.tensors import Array
-from nanopoet.tokenizer import CharTokenizer
 from nanopoet.train import StepRecord, Trainer
 
 _PATTERN = "step_*.safetensors"
@@ -30,11 +28,9 @@ _SOURCES = Path(__file__).parent
 
 
 @contextmanager
-def scratch_folder(
-    root: str | Path, params: PretrainParams, tokenizer: CharTokenizer, arrays: Sequence[Array]
-) -> Iterator[Path]:
+def scratch_folder(root: str | Path, trainer: Trainer, arrays: Sequence[Array]) -> Iterator[Path]:
     """A folder for the state of one training, named after a digest of all that decides it:
-    parameters, vocabulary, tokens, this library's code, torch and the number of threads.
+    parameters, vocabulary, tokens, this library's code, torch and how it uses the machine.
 
     While the context is open no other process has it: after kill -9 of `dvc` the
     trainer that it started goes on, and a second one must not write beside it.
@@ -42,8 +38,9 @@ def scratch_folder(
     Raises:
         NanopoetError: another process trains with the same parameters and data.
     """
-    machinery = f"{torch.__version__} {torch.get_num_threads()}"
-    digest = hashlib.sha256(f"{params.model_dump_json()} {tokenizer.digest} {machinery}".encode())
+    params = trainer.params.model_dump_json()
+    decisive = f"{params} {trainer.tokenizer.digest} {torch.__version__} {trainer.machine}"
+    digest = hashlib.sha256(decisive.encode())
     for source in sorted(_SOURCES.glob("*.py")):
         digest.update(hashlib.sha256(source.read_bytes()).digest())
     for array in arrays:
@@ -105,21 +102,24 @@ def restore_state(folder: str | Path, trainer: Trainer) -> str | None:
 
 def _tensors(trainer: Trainer) -> dict[str, torch.Tensor]:
     tensors = {f"model.{name}": tensor for name, tensor in trainer.model.state_dict().items()}
-    for index, state in trainer.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+    for number, optimizer in enumerate(trainer.optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            prefix = f"optimizer.{number}.{index}"
+            tensors |= {f"{prefix}.{name}": tensor for name, tensor in state.items()}
     return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def _restore_tensors(trainer: Trainer, tensors: dict[str, torch.Tensor]) -> None:
     weights: dict[str, torch.Tensor] = {}
-    state: dict[int, dict[str, torch.Tensor]] = {}
+    states: list[dict[int, dict[str, torch.Tensor]]] = [{} for _ in trainer.optimizers]
     for key, tensor in tensors.items():
         kind, name = key.split(".", 1)
         if kind == "model":
             weights[name] = tensor
         else:
-            index, name = name.split(".")
-            state.setdefault(int(index), {})[name] = tensor
+            number, index, name = name.split(".")
+            states[int(number)].setdefault(int(index), {})[name] = tensor
     trainer.model.load_state_dict(weights)
-    groups = trainer.optimizer.state_dict()["param_groups"]
-    trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for optimizer, state in zip(trainer.optimizers, states, strict=True):
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})

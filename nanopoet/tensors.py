@@ -12,22 +12,32 @@ import numpy.typing as npt
 from nanopoet.errors import NanopoetError
 from nanopoet.files import atomic_write
 from nanopoet.poems import Poem
-from nanopoet.tokenizer import CharTokenizer
+from nanopoet.tokenizer import BEGIN_ID, CharTokenizer
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class TokenArrays:
-    """The contents of N poems, concatenated without separators.
+    """The contents of N poems, concatenated; where they are separated, each begins with BEGIN.
 
     Attributes:
         tokens: (n,) ids, uint16 or uint32.
-        offsets: (N + 1,) int64; poem i is `tokens[offsets[i]:offsets[i + 1]]`.
+        offsets: (N + 1,) int64; poem i is `tokens[offsets[i]:offsets[i + 1]]`, its BEGIN included.
     """
 
     tokens: Array
     offsets: Array
+
+    @property
+    def separated(self) -> bool:
+        """Whether BEGIN stands before each poem."""
+        return len(self.tokens) > 0 and bool(self.tokens[0] == BEGIN_ID)
+
+    @property
+    def characters(self) -> int:
+        """Number of characters in the poems: separators do not count."""
+        return len(self.tokens) - self.separated * (len(self.offsets) - 1)
 
     def save(self, folder: str | Path) -> None:
         """Write `tokens.npy` and `offsets.npy`."""
@@ -63,22 +73,32 @@ def _map(path: Path, kinds: str) -> Array:
     return array
 
 
-def encode_poems(poems: Iterable[Poem], tokenizer: CharTokenizer) -> TokenArrays:
-    """Encode the contents of poems, a few thousand at a time.
+def encode_poems(poems: Iterable[Poem], tokenizer: CharTokenizer, separate: bool) -> TokenArrays:
+    """Encode the contents of poems, a few thousand at a time, if `separate` with BEGIN before each.
 
     >>> poems = [Poem(content=c, title="", author="", style="") for c in ("春眠", "不覺曉")]
-    >>> arrays = encode_poems(poems, CharTokenizer(poems))
+    >>> tokenizer = CharTokenizer(poems)
+    >>> arrays = encode_poems(poems, tokenizer, separate=False)
     >>> arrays.tokens.tolist(), arrays.offsets.tolist()
     ([12, 14, 11, 15, 13], [0, 2, 5])
+    >>> arrays = encode_poems(poems, tokenizer, separate=True)
+    >>> arrays.tokens.tolist(), arrays.offsets.tolist()
+    ([0, 12, 14, 0, 11, 15, 13], [0, 3, 7])
     """
     tokens: list[Array] = []
-    lengths: list[int] = []
+    lengths: list[Array] = []
     poems = iter(poems)
     while contents := [poem["content"] for poem in islice(poems, 4096)]:
-        tokens.append(tokenizer.encode_array("".join(contents)))
-        lengths.extend(map(len, contents))
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
+        ids = tokenizer.encode_array("".join(contents))
+        length = np.array([len(content) for content in contents])
+        if separate:
+            ids = np.insert(ids, np.cumsum(length) - length, BEGIN_ID)
+            length += 1
+        tokens.append(ids)
+        lengths.append(length)
+    offsets = np.zeros(sum(map(len, lengths)) + 1, dtype=np.int64)
+    if lengths:
+        np.cumsum(np.concatenate(lengths), out=offsets[1:])
     return TokenArrays(np.concatenate(tokens) if tokens else np.empty(0, np.uint16), offsets)
 
 

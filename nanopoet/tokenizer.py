@@ -42,6 +42,7 @@ SPECIAL_TOKENS = (
     CONTENT_END,
 )
 """In the order of their ids, 0 to 10."""
+BEGIN_ID = SPECIAL_TOKENS.index(BEGIN)
 
 _UNICODE = 0x110000
 _CHUNK = 1 << 16
@@ -123,6 +124,11 @@ class CharTokenizer:
             IndexError: an id is not below `vocab_size`.
         """
         return _text(self._code_point_of[np.asarray(ids, dtype=np.int64)])
+
+    def decode_poem(self, ids: Sequence[int]) -> str:
+        """Text of a poem that begins with BEGIN and goes on to the next BEGIN, if there is one."""
+        text = list(ids[1:])
+        return self.decode(text[: text.index(BEGIN_ID)] if BEGIN_ID in text else text)
 
     def save(self, path: str | Path) -> None:
         """Write the vocabulary as JSON: the special tokens, then the characters in id order."""

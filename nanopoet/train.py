@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanopoet.device import autocast, choose_device, choose_precision
+from nanopoet.device import autocast, choose_compile, choose_device, choose_precision, describe
 from nanopoet.errors import NanopoetError
-from nanopoet.model import GPTLanguageModel
+from nanopoet.language_model import LanguageModel
+from nanopoet.model import make_model
+from nanopoet.optim import lr_factor, make_optimizers
 from nanopoet.params import PretrainParams
 from nanopoet.tensors import Array, check_length, even_windows, random_windows
-from nanopoet.tokenizer import BEGIN, CharTokenizer
+from nanopoet.tokenizer import BEGIN_ID, CharTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +25,11 @@ class StepRecord:
     Attributes:
         step: number of the update.
         tokens: training tokens seen, this update's included.
-        lr: learning rate of the update.
-        loss_train: loss on its batch before it, in nats per token, with dropout.
-        grad_norm: Euclidean norm of the gradient of that loss.
-        loss_val: loss on the fixed validation windows after it; None between evaluations.
+        lr: learning rate of the update, as `pretrain.lr` counts it.
+        loss_train: loss on its batch before it, in nats per character, with dropout.
+        grad_norm: Euclidean norm of the gradient of the mean loss per token.
+        loss_val: loss on the fixed validation windows after it, in nats per character; None
+            between evaluations.
         sample: what the model writes after it; None between evaluations.
     """
 
@@ -39,17 +42,20 @@ class StepRecord:
     sample: str | None = None
 
 
-def build_model(vocab_size: int, params: PretrainParams) -> GPTLanguageModel:
+def build_model(vocab_size: int, params: PretrainParams) -> LanguageModel:
     """The untrained model of a recipe; `params.seed` decides its weights."""
-    return GPTLanguageModel(
-        vocab_size=vocab_size,
-        emb_size=params.emb_size,
-        block_size=params.block_size,
-        layer_num=params.layer_num,
-        head_num=params.head_num,
-        dropout=params.dropout,
-        generator=torch.Generator().manual_seed(params.seed),
-    )
+    config = {
+        "architecture": params.architecture,
+        "vocab_size": vocab_size,
+        "emb_size": params.emb_size,
+        "block_size": params.block_size,
+        "layer_num": params.layer_num,
+        "head_num": params.head_num,
+        "dropout": params.dropout,
+    }
+    if params.architecture == "modern":
+        config["mlp_size"] = params.mlp_size
+    return make_model(config, torch.Generator().manual_seed(params.seed))
 
 
 class Trainer:
@@ -67,6 +73,8 @@ class Trainer:
 
     Attributes:
         records: what there was to tell of the updates made so far.
+        device, precision, compile: what was chosen for this machine.
+        machine: the same in words, with the reasons.
 
     Raises:
         NanopoetError: at once if a part is too short or the device is not there; at its step if
@@ -75,7 +83,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: GPTLanguageModel,
+        model: LanguageModel,
         train_tokens: Array,
         val_tokens: Array,
         tokenizer: CharTokenizer,
@@ -84,11 +92,18 @@ class Trainer:
         check_length(train_tokens, params.block_size, "training")
         check_length(val_tokens, params.block_size, "validation")
         self.device = choose_device(params.device)
-        self.precision = choose_precision(params.precision, self.device)
-        self.model = model.to(self.device)
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=params.lr, weight_decay=params.weight_decay, fused=True
+        self.precision, why_precision = choose_precision(params.precision, self.device)
+        work = params.max_steps * params.batch_size * params.block_size * model.num_parameters
+        self.compile, why_compile = choose_compile(params.compile, self.device, work)
+        self.machine = (
+            f"{describe(self.device)}; {self.precision} ({why_precision}); "
+            f"{'compiled' if self.compile else 'not compiled'} ({why_compile})"
         )
+        self.model = model.to(self.device)
+        if self.compile:
+            model.compile_loss()
+        self.optimizers = make_optimizers(model, params)
+        self._full_lr = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
         self.tokenizer = tokenizer
         self.params = params
         self.records: list[StepRecord] = []
@@ -119,8 +134,12 @@ class Trainer:
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]
         grad_norm = torch.nn.utils.get_total_norm(grads).item()
         self._check_finite(loss=loss_train, grad_norm=grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        factor = lr_factor(step, params.max_steps, params.warmup_steps, params.decay)
+        for optimizer, full_lr in zip(self.optimizers, self._full_lr, strict=True):
+            for group, lr in zip(optimizer.param_groups, full_lr, strict=True):
+                group["lr"] = lr * factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
 
         loss_val = sample = None
         if step % params.eval_every == 0 or step == params.max_steps - 1:
@@ -130,7 +149,7 @@ class Trainer:
         return StepRecord(
             step=step,
             tokens=(step + 1) * params.batch_size * params.block_size,
-            lr=params.lr,
+            lr=params.lr * factor,
             loss_train=loss_train,
             grad_norm=grad_norm,
             loss_val=loss_val,
@@ -138,21 +157,22 @@ class Trainer:
         )
 
     def _accumulate(self, inputs: Tensor, targets: Tensor) -> float:
-        """Add the gradient of the mean loss over (B, T), by micro-batches; return the loss."""
+        """Add the gradient of the mean loss over (B, T), by micro-batches; return the loss
+        in nats per character.
+        """
         self.model.train()
         parts = self.params.batch_size // self.params.micro_batch_size
         total = 0.0
         for x, y in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
             with autocast(self.device, self.precision):
-                _, loss = self.model(x, y)
-            loss = loss / parts
-            loss.backward()
+                loss = self.model.loss(x, y) / parts
+            torch.autograd.backward(loss)
             total += loss.item()
-        return total
+        return total * targets.numel() / (targets != BEGIN_ID).sum().item()
 
     @torch.no_grad()
     def mean_val_loss(self) -> float:
-        """Mean loss, in nats per token, on `eval_windows` validation windows, spread evenly.
+        """Mean loss, in nats per character, on `eval_windows` validation windows, spread evenly.
 
         Quick and noisy by the choice of windows; `evaluate` scores every character.
         """
@@ -166,14 +186,16 @@ class Trainer:
                     self._tensor(inputs[part]), self._tensor(targets[part])
                 )
             total += losses.double().sum().item()
-        return total / targets.size
+        return total / int(np.count_nonzero(targets != BEGIN_ID))
 
     def write_sample(self) -> str:
-        """`sample_length` characters from BEGIN, with the same random numbers at every call."""
+        """At most `sample_length` characters from BEGIN, with the same random numbers each time."""
         generator = torch.Generator(self.device).manual_seed(self.params.seed)
-        context = torch.tensor([self.tokenizer.encode(BEGIN)], device=self.device)
-        ids = self.model.generate(context, self.params.sample_length, generator=generator)
-        return self.tokenizer.decode(ids[0, 1:].tolist())
+        context = torch.full((1, 1), BEGIN_ID, device=self.device)
+        ids = self.model.generate(
+            context, self.params.sample_length, generator=generator, stop_id=BEGIN_ID
+        )
+        return self.tokenizer.decode_poem(ids[0].tolist())
 
     def _check_finite(self, **figures: float) -> None:
         for name, value in figures.items():

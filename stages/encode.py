@@ -1,6 +1,7 @@
 """data/train.jsonl and data/val.jsonl → token arrays under data/train/ and data/val/."""
 
 from nanopoet.files import write_json
+from nanopoet.params import load_params
 from nanopoet.poems import iter_poems
 from nanopoet.tensors import encode_poems
 from nanopoet.tokenizer import CharTokenizer
@@ -8,12 +9,14 @@ from stages.stage import run
 
 
 def main() -> None:
+    params = load_params()
     tokenizer = CharTokenizer.load("data/vocab.json")
     figures = {}
     for name in ("train", "val"):
-        arrays = encode_poems(iter_poems(f"data/{name}.jsonl"), tokenizer)
+        arrays = encode_poems(iter_poems(f"data/{name}.jsonl"), tokenizer, params.encode.separators)
         arrays.save(f"data/{name}")
         figures[f"{name}_tokens"] = len(arrays.tokens)
+        figures[f"{name}_characters"] = arrays.characters
     write_json("metrics/encode.json", figures | {"dtype": tokenizer.dtype.name})
     print(
         f"encode: data/train/, {figures['train_tokens']:,} tokens; data/val/, "

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nanopoet.checkpoint import load_model
 from nanopoet.device import choose_device, choose_precision, keep_freed_memory
-from nanopoet.evaluate import code_length, write_poems
+from nanopoet.evaluate import poem_nats, write_poems
 from nanopoet.files import atomic_write, write_json
 from nanopoet.generate import as_lines
 from nanopoet.params import load_params
@@ -22,15 +22,16 @@ def main() -> None:
     keep_freed_memory()
     options = params.evaluate
     model, tokenizer = load_model(MODEL)
-    val_tokens = TokenArrays.load("data/val").tokens
+    val = TokenArrays.load("data/val")
     device = choose_device(options.device)
-    nats = code_length(
+    precision, _ = choose_precision(options.precision, device)
+    nats = poem_nats(
         model,
-        val_tokens,
+        val,
         context=options.context,
         batch_size=options.batch_size,
         device=device,
-        precision=choose_precision(options.precision, device),
+        precision=precision,
     )
     poems = write_poems(
         model,
@@ -41,9 +42,9 @@ def main() -> None:
         seed=options.seed,
         device=device,
     )
-    nats_per_character = nats / len(val_tokens)
+    nats_per_character = nats.sum().item() / val.characters
     figures = {
-        "val_characters": len(val_tokens),
+        "val_characters": val.characters,
         "nats_per_character": nats_per_character,
         "bits_per_character": nats_per_character / math.log(2),
         "hesitation": math.exp(nats_per_character),
@@ -54,7 +55,7 @@ def main() -> None:
     tracking.log_evaluation(params, MODEL, figures, SAMPLES)
     print(
         f"evaluate: {nats_per_character:.4f} nats per character, e^loss "
-        f"{figures['hesitation']:.1f}, over {len(val_tokens):,} characters; poems in {SAMPLES}"
+        f"{figures['hesitation']:.1f}, over {val.characters:,} characters; poems in {SAMPLES}"
     )
 
 

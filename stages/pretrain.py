@@ -1,6 +1,7 @@
 """Token arrays → models/poet/: weights, vocabulary, loss history, samples; and an MLflow run."""
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,9 +32,10 @@ def main() -> None:
     val_tokens = TokenArrays.load("data/val").tokens
     model = build_model(tokenizer.vocab_size, recipe)
     trainer = Trainer(model, train_tokens, val_tokens, tokenizer, recipe)
+    print(f"pretrain: {trainer.machine}", flush=True)
 
     root = ROOT / ".nanopoet/resume"
-    with scratch_folder(root, recipe, tokenizer, [train_tokens, val_tokens]) as scratch:
+    with scratch_folder(root, trainer, [train_tokens, val_tokens]) as scratch:
         run_id = restore_state(scratch, trainer)
         if trainer.step:
             print(f"pretrain: goes on after step {trainer.step - 1}", flush=True)
@@ -65,19 +67,24 @@ def main() -> None:
 
 def _with_bar(trainer: Trainer) -> Iterator[StepRecord]:
     """The trainer's records, with a progress bar and a line for each evaluation."""
+    recipe = trainer.params
+    tokens_per_step = recipe.batch_size * recipe.block_size
     bar = tqdm(
         trainer,
         initial=trainer.step,
-        total=trainer.params.max_steps,
+        total=recipe.max_steps,
         unit="step",
         disable=None,
         desc="pretraining",
     )
+    start, first = time.monotonic(), trainer.step
     for record in bar:
+        rate = (trainer.step - first) * tokens_per_step / (time.monotonic() - start)
+        bar.set_postfix_str(f"loss {record.loss_train:.3f}, {rate:,.0f} tokens/s", refresh=False)
         if record.sample is not None:
             poem = as_lines(record.sample).replace("\n", " ")
             losses = f"train {record.loss_train:.3f}  val {record.loss_val:.3f}"
-            bar.write(f"step {record.step:5d}  {losses}  {poem}")
+            bar.write(f"step {record.step:5d}  {losses}  {rate:6,.0f} tokens/s  {poem}")
             sys.stdout.flush()
         yield record
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from nanopoet.checkpoint import load_model, save_model
+from nanopoet.classic import GPTLanguageModel
 from nanopoet.errors import NanopoetError
-from nanopoet.model import GPTLanguageModel
 from nanopoet.tokenizer import CharTokenizer
 
 

@@ -1,10 +1,13 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
+from nanopoet.classic import GPTLanguageModel
 from nanopoet.errors import NanopoetError
-from nanopoet.evaluate import code_length, scoring_windows, write_poems
-from nanopoet.model import GPTLanguageModel
+from nanopoet.evaluate import poem_nats, scoring_windows, write_poems
+from nanopoet.tensors import TokenArrays
 from nanopoet.tokenizer import CharTokenizer
 
 CPU = torch.device("cpu")
@@ -25,31 +28,55 @@ def _model() -> GPTLanguageModel:
     return GPTLanguageModel(30, 16, 8, 1, 2, 0.0, generator=torch.Generator().manual_seed(0)).eval()
 
 
-def test_code_length_is_the_sum_over_all_tokens() -> None:
-    model, tokens = _model(), np.arange(23, dtype=np.uint16) % 30
-    stream = torch.tensor([[0, *tokens.tolist()]])
-    expected = 0.0
-    for i in range(23):  # context 7: each token sees the 8 before it, or all there are
-        logits, _ = model(stream[:, max(0, i - 7) : i + 1])
-        expected -= logits[0, -1].log_softmax(-1)[stream[0, i + 1]].item()
-    found = code_length(model, tokens, context=7, batch_size=3, device=CPU, precision="fp32")
-    assert found == pytest.approx(expected, rel=1e-5)
+def _arrays(*lengths: int, separate: bool = False) -> TokenArrays:
+    """Poems of these lengths, out of ids 1 to 29, if `separate` with 0 before each."""
+    ids = itertools.cycle(range(1, 30))
+    poems = [[0] * separate + [next(ids) for _ in range(length)] for length in lengths]
+    offsets = np.cumsum([0, *map(len, poems)])
+    return TokenArrays(np.concatenate(poems).astype(np.uint16), offsets)
+
+
+def _nats(arrays: TokenArrays, model: GPTLanguageModel, **options: int) -> list[float]:
+    options = {"context": 7, "batch_size": 3} | options
+    found = poem_nats(model, arrays, device=CPU, precision="fp32", **options)
+    assert found.dtype == np.float64
+    return [float(value) for value in found]
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_each_poem_s_nats_are_those_of_its_tokens(separate: bool) -> None:
+    model, arrays = _model(), _arrays(3, 11, 1, 8, separate=separate)
+    tokens = arrays.tokens.tolist()
+    stream = torch.tensor([[*tokens, 0] if separate else [0, *tokens]])
+    expected = []
+    for start, end in itertools.pairwise(arrays.offsets):
+        nats = 0.0
+        for i in range(start, end):  # context 7: each token sees the 8 before it, or all there are
+            logits, _ = model(stream[:, max(0, i - 7) : i + 1])
+            nats -= logits[0, -1].log_softmax(-1)[stream[0, i + 1]].item()
+        expected.append(nats)
+    assert _nats(arrays, model) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_uniform_model_needs_log_v() -> None:
     model = _model()
     for parameter in model.parameters():
         torch.nn.init.zeros_(parameter)
-    tokens = np.arange(50, dtype=np.uint16) % 30
-    found = code_length(model, tokens, context=2, batch_size=4, device=CPU, precision="fp32")
-    assert found / 50 == pytest.approx(np.log(30))
+    nats = _nats(_arrays(20, 30), model, context=2, batch_size=4)
+    assert nats == pytest.approx([20 * np.log(30), 30 * np.log(30)])
 
 
 def test_too_few_tokens_are_named() -> None:
     with pytest.raises(NanopoetError, match="validation part has 8 tokens"):
-        code_length(
-            _model(), np.zeros(8, np.uint16), context=0, batch_size=1, device=CPU, precision="fp32"
-        )
+        _nats(_arrays(5, 3), _model(), context=0)
+
+
+def test_a_poem_ends_where_the_model_ends_it() -> None:
+    model = _model()
+    torch.nn.init.constant_(model.lm_head.bias[:1], 100.0)
+    tokenizer = CharTokenizer.from_characters("".join(chr(0x4E00 + i) for i in range(19)))
+    poems = write_poems(model, tokenizer, count=2, length=12, temperature=1.0, seed=0, device=CPU)
+    assert poems == ["", ""]
 
 
 def test_poems_follow_their_seed() -> None:
@@ -62,4 +89,4 @@ def test_poems_follow_their_seed() -> None:
 
     assert write(0) == write(0)
     assert write(0) != write(1)
-    assert [len(poem) for poem in write(0)] == [12, 12, 12]
+    assert all(0 < len(poem) <= 12 for poem in write(0))

@@ -8,20 +8,11 @@ from nanopoet.params import load_params
 from tests.project import ROOT
 
 
-def test_the_repository_has_the_seed_recipe() -> None:
-    params = load_params(ROOT / "params.yaml")
-    recipe = params.pretrain
-    assert (recipe.emb_size, recipe.block_size, recipe.layer_num, recipe.head_num) == (
-        256,
-        256,
-        8,
-        8,
-    )
-    assert (recipe.dropout, recipe.lr, recipe.batch_size, recipe.max_steps) == (0.1, 3e-4, 64, 100)
-
-
 def _edited(tmp_path: Path, old: str, new: str) -> Path:
+    """The repository's file with `old`, in which `{lr}` stands for the value there, made `new`."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    values = load_params(ROOT / "params.yaml").pretrain.model_dump()
+    old, new = old.format(**values), new.format(**values)
     assert old in text
     path = tmp_path / "params.yaml"
     path.write_text(text.replace(old, new), encoding="utf-8")
@@ -31,18 +22,27 @@ def _edited(tmp_path: Path, old: str, new: str) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("lr: 3e-4", "lr: fast", "pretrain.lr = 'fast' is not allowed: it should be a valid num"),
-        ("lr: 3e-4", "lr: -1", "pretrain.lr = -1 is not allowed: it should be greater than 0"),
-        ("lr: 3e-4", "lr: .inf", "pretrain.lr = inf is not allowed: it should be a finite number"),
-        ("lr: 3e-4", "lr:", "pretrain.lr = None is not allowed: it should be a valid number"),
-        ("lr: 3e-4", "lrr: 3e-4", "pretrain.lrr is unknown; known here: emb_size, block_size"),
-        ("  lr: 3e-4\n", "", "pretrain.lr is missing; add it"),
-        ("dropout: 0.1", "dropout: 1.0", "pretrain.dropout = 1.0 is not allowed: it should be le"),
-        ("dropout: 0.1", "dropout: true", "pretrain.dropout = True is not allowed"),
-        ("max_steps: 100", "max_steps: 1.5", "pretrain.max_steps = 1.5 is not allowed: it should"),
-        ("max_steps: 100", 'max_steps: "100"', "pretrain.max_steps = '100' is not allowed"),
-        ("max_steps: 100", "max_steps: 0", "pretrain.max_steps = 0 is not allowed: it should be g"),
-        ("head_num: 8", "head_num: 7", "head_num = 7 does not divide pretrain.emb_size = 256"),
+        ("lr: {lr}", "lr: fast", "pretrain.lr = 'fast' is not allowed: it should be a valid num"),
+        ("lr: {lr}", "lr: -1", "pretrain.lr = -1 is not allowed: it should be greater than 0"),
+        ("lr: {lr}", "lr: .inf", "pretrain.lr = inf is not allowed: it should be a finite number"),
+        ("lr: {lr}", "lr:", "pretrain.lr = None is not allowed: it should be a valid number"),
+        ("lr: {lr}", "lrr: 3e-4", "pretrain.lrr is unknown; known here: architecture, emb_size"),
+        ("  lr: {lr}\n", "", "pretrain.lr is missing; add it"),
+        ("dropout: 0.0", "dropout: 1.0", "pretrain.dropout = 1.0 is not allowed: it should be le"),
+        ("dropout: 0.0", "dropout: true", "pretrain.dropout = True is not allowed"),
+        (
+            "max_steps: {max_steps}",
+            "max_steps: 1.5",
+            "pretrain.max_steps = 1.5 is not allowed: it should",
+        ),
+        ("max_steps: {max_steps}", 'max_steps: "100"', "pretrain.max_steps = '100' is not allowed"),
+        (
+            "max_steps: {max_steps}",
+            "max_steps: 0",
+            "pretrain.max_steps = 0 is not allowed: it should be g",
+        ),
+        ("head_num: 4", "head_num: 7", "head_num = 7 does not divide pretrain.emb_size = 256"),
+        ("head_num: 4", "head_num: 256", "head_num = 256 gives a head of pretrain.emb_size = 256"),
         ("micro_batch_size: 16", "micro_batch_size: 15", "15 does not divide pretrain.batch_size"),
         ("context: 64", "context: 256", "evaluate.context = 256 is not below pretrain.block_size"),
         ("device: auto", "device: tpu", "device = 'tpu' is not allowed: it should be 'auto', 'cpu"),
@@ -50,9 +50,9 @@ def _edited(tmp_path: Path, old: str, new: str) -> Path:
         ("split:\n  val_every: 10", "split: 3", "split = 3 is not allowed: it should be a mapping"),
         ("integrity: sha512-", "integrity: sha1-", "fetch.integrity = 'sha1-"),
         ("source: raw/chinese-poetry.tgz", "source: 7", "load.source = 7 is not allowed"),
-        ("lr: 3e-4", "lr: 3e-4\n  lr: 1", ':25: not valid YAML: found duplicate key "lr"'),
-        ("lr: 3e-4", "lr: [1", ":25: not valid YAML"),
-        ("lr: 3e-4", "lr: !!python/name:os.system", ":24: not valid YAML: could not determine a c"),
+        ("lr: {lr}", "lr: {lr}\n  lr: 1", ': not valid YAML: found duplicate key "lr"'),
+        ("lr: {lr}", "lr: [1", ": not valid YAML"),
+        ("lr: {lr}", "lr: !!python/name:os.system", ": not valid YAML: could not determine a c"),
     ],
 )
 def test_mistakes_are_named_on_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:

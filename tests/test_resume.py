@@ -28,7 +28,7 @@ Start = Callable[[], Trainer]
 def start(write_params: Callable[..., Path], poems: list[Poem]) -> Start:
     params = load_params(write_params(**SMALL)).pretrain
     tokenizer = CharTokenizer(poems)
-    tokens = encode_poems(poems, tokenizer).tokens
+    tokens = encode_poems(poems, tokenizer, separate=True).tokens
 
     def fresh() -> Trainer:
         return Trainer(build_model(tokenizer.vocab_size, params), tokens, tokens, tokenizer, params)
@@ -88,15 +88,16 @@ def test_a_damaged_state_is_not_used(start: Start, scratch: Path) -> None:
 
 def test_a_second_trainer_is_refused(start: Start, tmp_path: Path) -> None:
     trainer = start()
-    inputs = (trainer.params, trainer.tokenizer, [encode_poems([], trainer.tokenizer).offsets])
-    with scratch_folder(tmp_path, *inputs) as folder:
+    arrays = [encode_poems([], trainer.tokenizer, separate=True).offsets]
+    with scratch_folder(tmp_path, trainer, arrays) as folder:
         with (
             pytest.raises(NanopoetError, match="another process is training"),
-            scratch_folder(tmp_path, *inputs),
+            scratch_folder(tmp_path, trainer, arrays),
         ):
             pytest.fail("the lock is held")
-        other = (trainer.params.model_copy(update={"seed": 5}), *inputs[1:])
-        with scratch_folder(tmp_path, *other) as another:
+        other = start()
+        other.params = trainer.params.model_copy(update={"seed": 5})
+        with scratch_folder(tmp_path, other, arrays) as another:
             assert another != folder
         discard_state(folder)
     assert not folder.exists()
@@ -106,10 +107,10 @@ def test_a_state_of_other_code_or_torch_is_not_taken_up(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = start()
-    inputs = (trainer.params, trainer.tokenizer, [encode_poems([], trainer.tokenizer).offsets])
+    arrays = [encode_poems([], trainer.tokenizer, separate=True).offsets]
 
     def name() -> str:
-        with scratch_folder(tmp_path / "resume", *inputs) as folder:
+        with scratch_folder(tmp_path / "resume", trainer, arrays) as folder:
             return folder.name
 
     before = name()
@@ -121,7 +122,10 @@ def test_a_state_of_other_code_or_torch_is_not_taken_up(
         assert name() == before
         (edited / "model.py").write_text("# edited\n", encoding="utf-8")
         assert name() != before
-    monkeypatch.setattr(torch, "__version__", "0.0")
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "0.0")
+        assert name() != before
+    trainer.machine += ", otherwise"
     assert name() != before
 
 

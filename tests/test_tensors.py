@@ -13,11 +13,12 @@ from nanopoet.tensors import (
     random_windows,
 )
 from nanopoet.tokenizer import CharTokenizer
+from tests.conftest import make_poems
 
 
 @pytest.fixture
 def arrays(poems: list[Poem]) -> TokenArrays:
-    return encode_poems(poems, CharTokenizer(poems))
+    return encode_poems(poems, CharTokenizer(poems), separate=False)
 
 
 def test_the_arrays_hold_every_poem(poems: list[Poem], arrays: TokenArrays) -> None:
@@ -25,6 +26,22 @@ def test_the_arrays_hold_every_poem(poems: list[Poem], arrays: TokenArrays) -> N
     assert tokenizer.decode(arrays.tokens.tolist()) == "".join(poem["content"] for poem in poems)
     start, end = arrays.offsets[7:9]
     assert tokenizer.decode(arrays.tokens[start:end].tolist()) == poems[7]["content"]
+
+
+def test_separators(poems: list[Poem], arrays: TokenArrays) -> None:
+    separated = encode_poems(poems, CharTokenizer(poems), separate=True)
+    assert (separated.separated, arrays.separated) == (True, False)
+    assert separated.characters == arrays.characters == len(arrays.tokens)
+    np.testing.assert_array_equal(separated.tokens[separated.tokens != 0], arrays.tokens)
+    assert (separated.tokens[separated.offsets[:-1]] == 0).all()
+    np.testing.assert_array_equal(np.diff(separated.offsets), np.diff(arrays.offsets) + 1)
+
+
+def test_many_poems_are_encoded_like_one_after_the_other() -> None:
+    poems = make_poems(5000)
+    tokenizer = CharTokenizer(poems)
+    tokens = [t for poem in poems for t in (0, *tokenizer.encode(poem["content"]))]
+    assert encode_poems(poems, tokenizer, separate=True).tokens.tolist() == tokens
 
 
 def test_round_trip(tmp_path: Path, arrays: TokenArrays) -> None:

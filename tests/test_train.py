@@ -7,7 +7,7 @@ import torch
 
 from nanopoet.errors import NanopoetError
 from nanopoet.history import read_history, write_history
-from nanopoet.model import GPTLanguageModel
+from nanopoet.language_model import LanguageModel
 from nanopoet.params import PretrainParams, load_params
 from nanopoet.poems import Poem
 from nanopoet.tensors import encode_poems
@@ -15,36 +15,73 @@ from nanopoet.tokenizer import CharTokenizer
 from nanopoet.train import StepRecord, Trainer, build_model
 from tests.conftest import SMALL, make_poems
 
-Train = Callable[..., tuple[GPTLanguageModel, list[StepRecord]]]
+Train = Callable[..., tuple[LanguageModel, list[StepRecord]]]
 
 
 @pytest.fixture
 def run(write_params: Callable[..., Path], poems: list[Poem]) -> Train:
     tokenizer = CharTokenizer(poems)
-    train_tokens = encode_poems(poems, tokenizer).tokens
-    val_tokens = encode_poems(make_poems(40, seed=1), tokenizer).tokens
 
     def go(
-        val_length: int | None = None, **changes: Any
-    ) -> tuple[GPTLanguageModel, list[StepRecord]]:
+        val_length: int | None = None, separators: bool = True, **changes: Any
+    ) -> tuple[LanguageModel, list[StepRecord]]:
         params: PretrainParams = load_params(
             write_params(pretrain=SMALL["pretrain"] | changes, evaluate=SMALL["evaluate"])
         ).pretrain
+        train, val = (
+            encode_poems(part, tokenizer, separators).tokens
+            for part in (poems, make_poems(40, seed=1))
+        )
         model = build_model(tokenizer.vocab_size, params)
-        return model, list(Trainer(model, train_tokens, val_tokens[:val_length], tokenizer, params))
+        return model, list(Trainer(model, train, val[:val_length], tokenizer, params))
 
     return go
 
 
-def _weights(model: GPTLanguageModel) -> torch.Tensor:
+def _weights(model: LanguageModel) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
-def test_golden_loss(run: Train) -> None:
+MODERN = {
+    "separators": True,
+    "architecture": "modern",
+    "dropout": 0.0,
+    "optimizer": "muon",
+    "lr": 1e-2,
+    "embedding_lr": 1e-1,
+    "muon_lr": 5e-2,
+    "beta2": 0.95,
+    "weight_decay": 0.0,
+    "warmup_steps": 1,
+    "decay": 1.0,
+}
+CLASSIC = {
+    "separators": False,
+    "architecture": "classic",
+    "dropout": 0.1,
+    "optimizer": "adamw",
+    "lr": 1e-2,
+    "embedding_lr": 1e-2,
+    "beta2": 0.999,
+    "weight_decay": 0.01,
+    "warmup_steps": 0,
+    "decay": 0.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "golden"),
+    [
+        (CLASSIC, {0: (4.1976, 4.1544), 10: (3.7218, 3.6568), 19: (3.6379, 3.6367)}),
+        (MODERN, {0: (4.3734, 4.3812), 10: (3.9640, 3.9829), 19: (3.8496, 3.8754)}),
+    ],
+)
+def test_golden_loss(
+    run: Train, recipe: dict[str, Any], golden: dict[int, tuple[float, float]]
+) -> None:
     """The loss of 20 steps, as first measured; tolerance: other CPUs round otherwise."""
-    _, records = run(max_steps=20, eval_every=10)
+    _, records = run(max_steps=20, eval_every=10, **recipe)
     assert [record.step for record in records if record.loss_val is not None] == [0, 10, 19]
-    golden = {0: (4.1976, 4.1544), 10: (3.7218, 3.6568), 19: (3.6379, 3.6367)}
     for step, (loss_train, loss_val) in golden.items():
         assert records[step].loss_train == pytest.approx(loss_train, abs=0.01)
         assert records[step].loss_val == pytest.approx(loss_val, abs=0.01)
@@ -56,7 +93,7 @@ def test_records_count_steps_and_tokens(run: Train) -> None:
     assert [record.tokens for record in records] == [128 * n for n in range(1, 7)]
     assert [record.step for record in records if record.sample] == [0, 2, 4, 5]
     assert all(record.grad_norm > 0 for record in records)
-    assert len(records[0].sample or "") == 20
+    assert all(len(record.sample or "") <= 20 for record in records)
 
 
 def test_the_same_seed_gives_the_same_weights(run: Train) -> None:

@@ -1,0 +1,136 @@
+"""What both models are: token ids in, logits and losses out.
+
+Shape letters, here and in the whole package: B batch, T time (position in the
+window), C channels (`emb_size`), H heads, D channels of a head, V `vocab_size`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nanopoet.cache import KVCache
+from nanopoet.generate import generate
+from nanopoet.loss import (
+    Kernel,
+    linear_cross_entropy,
+    softmax_gradient,
+    token_cross_entropy,
+)
+
+
+class LanguageModel(nn.Module, ABC):
+    """A decoder-only transformer over token ids.
+
+    Attributes:
+        config: arguments that make this model again, `architecture` among them.
+        block_size: longest T.
+        token_embedding: (V) → (C).
+        blocks: the layers between the two.
+        lm_head: the output layer, (C) → (V).
+    """
+
+    config: dict[str, Any]
+    block_size: int
+    token_embedding: nn.Embedding
+    blocks: nn.ModuleList
+    lm_head: nn.Linear
+    _compiled: tuple[Callable[[Tensor], Tensor], Kernel] | None = None
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trainable numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @abstractmethod
+    def _hidden(self, idx: Tensor, cache: KVCache | None) -> Tensor:
+        """(B, T) token ids → (B, T, C), what the output layer reads."""
+
+    def hidden(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
+        """(B, T) token ids → (B, T, C), what the output layer reads.
+
+        Args:
+            idx: the ids; with a cache that holds any, the one that follows them.
+            cache: keys and values of what came before, to which those of `idx` are added.
+
+        Raises:
+            ValueError: more than `block_size` tokens together.
+        """
+        held = cache.length if cache else 0
+        assert held == 0 or idx.shape[1] == 1, "the causal mask is that of a beginning"
+        if self.block_size < held + idx.shape[1]:
+            raise ValueError(
+                f"{held + idx.shape[1]} tokens are more than block_size {self.block_size}"
+            )
+        return self._hidden(idx, cache)
+
+    def forward(
+        self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Predict the token after each position.
+
+        Args:
+            idx: (B, T) token ids.
+            targets: (B, T) the ids that follow, or None.
+            cache: see `hidden`.
+
+        Returns:
+            logits (B, T, V), and the mean cross-entropy in nats per token, fp32
+            (None without targets).
+        """
+        logits: Tensor = self.lm_head(self.hidden(idx, cache))  # (B, T, V)
+        if targets is None:
+            return logits, None
+        return logits, nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+
+    def loss(self, idx: Tensor, targets: Tensor) -> Tensor:
+        """The loss that `forward` gives, without ever holding the logits of all positions."""
+        hidden, kernel = self._compiled or (self.hidden, softmax_gradient)
+        return linear_cross_entropy(
+            hidden(idx).flatten(0, 1),
+            self.lm_head.weight,
+            self.lm_head.bias,
+            targets.flatten(),
+            kernel,
+        )
+
+    def compile_loss(self) -> None:
+        """Let torch's compiler make machine code for `loss`, the next time it runs.
+
+        Random numbers stay those of the model as it is written.
+        """
+        options: dict[str, Any] = {"fallback_random": True}
+        self._compiled = (
+            torch.compile(self.hidden, dynamic=False, options=options),
+            torch.compile(softmax_gradient, dynamic=False),
+        )
+
+    @torch.no_grad()
+    def token_losses(self, idx: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of each token, (B, T) fp32 in nats; never holds all logits at once."""
+        hidden = self.hidden(idx).flatten(0, 1)
+        losses = token_cross_entropy(
+            hidden, self.lm_head.weight, self.lm_head.bias, targets.flatten()
+        )
+        return losses.view_as(targets)
+
+    def generate(
+        self,
+        idx: Tensor,
+        max_new_tokens: int,
+        *,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+        stop_id: int | None = None,
+    ) -> Tensor:
+        """Continue (B, T) token ids by sampling; see `nanopoet.generate.generate`."""
+        return generate(
+            self,
+            idx,
+            max_new_tokens,
+            temperature=temperature,
+            generator=generator,
+            stop_id=stop_id,
+        )

@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from nanopoet.generate import generate
+from nanopoet.language_model import LanguageModel
+from tests.test_language_model import model  # noqa: F401
+
+
+@pytest.mark.parametrize("length", [1, 3, 8, 11])
+def test_it_appends_and_goes_on_beyond_the_block(model: LanguageModel, length: int) -> None:  # noqa: F811
+    context = torch.randint(30, (2, length))
+    ids = model.train().generate(context, max_new_tokens=20)
+    assert ids.shape == (2, length + 20)
+    assert torch.equal(ids[:, :length], context)
+    assert ids.max() < 30
+    assert model.training
+
+
+@pytest.mark.parametrize("length", [1, 5, 8, 11])
+def test_the_cache_changes_nothing(model: LanguageModel, length: int) -> None:  # noqa: F811
+    context = torch.randint(30, (4, length), generator=torch.Generator().manual_seed(1))
+    for temperature in (0.0, 1.0):
+        with_cache, without = (
+            generate(
+                model,
+                context,
+                40,
+                temperature=temperature,
+                generator=torch.Generator().manual_seed(2),
+                use_cache=use_cache,
+            )
+            for use_cache in (True, False)
+        )
+        assert torch.equal(with_cache, without)
+    assert len(set(with_cache[0].tolist())) > 5  # sampled, unlike greedy ones, they wander
+
+
+def test_within_the_block_it_sees_all_that_went_before(model: LanguageModel) -> None:  # noqa: F811
+    ids = generate(model, torch.tensor([[0]]), 7, temperature=0)
+    for t in range(1, 8):
+        logits, _ = model(ids[:, :t])
+        assert ids[0, t] == logits[0, -1].argmax()
+
+
+def test_it_follows_its_generator(model: LanguageModel) -> None:  # noqa: F811
+    def draw(seed: int) -> list[int]:
+        generator = torch.Generator().manual_seed(seed)
+        ids: list[int] = model.generate(torch.tensor([[0]]), 20, generator=generator)[0].tolist()
+        return ids
+
+    assert draw(1) == draw(1)
+    assert draw(1) != draw(2)
+
+
+def test_a_cold_model_is_greedy(model: LanguageModel) -> None:  # noqa: F811
+    for temperature in (0.0, 1e-6):
+        ids = model.generate(torch.tensor([[0]]), 1, temperature=temperature)
+        logits, _ = model(torch.tensor([[0]]))
+        assert ids[0, 1] == logits[0, -1].argmax()
+
+
+def test_a_stopped_sequence_gets_nothing_more(model: LanguageModel) -> None:  # noqa: F811
+    generator = torch.Generator().manual_seed(0)
+    ids = model.generate(torch.tensor([[1], [2], [3]]), 500, generator=generator, stop_id=5)
+    assert ids.shape[1] < 501
+    for row in ids.tolist():
+        first = row.index(5)
+        assert set(row[first:]) == {5}
+    assert ids[:, -2].ne(5).any()  # it ended when the last one did

@@ -1,0 +1,114 @@
+"""What holds for both models."""
+
+import pytest
+import torch
+
+from nanopoet.cache import KVCache
+from nanopoet.language_model import LanguageModel
+from nanopoet.model import ARCHITECTURES, make_model
+
+CONFIG = {"vocab_size": 30, "emb_size": 16, "block_size": 8, "layer_num": 2, "head_num": 2}
+CONFIGS = {
+    "classic": CONFIG | {"architecture": "classic", "dropout": 0.1},
+    "modern": CONFIG | {"architecture": "modern", "dropout": 0.1, "mlp_size": 24},
+}
+
+
+@pytest.fixture(params=list(ARCHITECTURES))
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    """A model whose weights are all random, so that no part of it is without effect."""
+    model = make_model(CONFIGS[request.param])
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3, generator=generator)
+    return model.eval()
+
+
+def test_the_config_makes_the_model_again(model: LanguageModel) -> None:
+    again = make_model(model.config)
+    assert type(again) is type(model)
+    assert again.num_parameters == model.num_parameters
+    assert again.config == model.config
+
+
+def test_the_generator_decides_the_weights() -> None:
+    for config in CONFIGS.values():
+        one, same, other = (
+            make_model(config, torch.Generator().manual_seed(seed)).blocks[0].state_dict()
+            for seed in (0, 0, 1)
+        )
+        assert all(torch.equal(one[name], same[name]) for name in one)
+        assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_shapes_and_losses(model: LanguageModel) -> None:
+    idx, targets = torch.randint(30, (2, 3, 8))
+    logits, loss = model(idx, targets)
+    assert logits.shape == (3, 8, 30)
+    expected = -logits.log_softmax(-1).gather(-1, targets[..., None]).squeeze(-1)
+    torch.testing.assert_close(loss, expected.mean())
+    torch.testing.assert_close(model.loss(idx, targets), expected.mean())
+    torch.testing.assert_close(model.token_losses(idx, targets), expected)
+    assert model(idx)[1] is None
+
+
+def test_the_chunked_loss_has_the_gradient_of_the_plain_one(model: LanguageModel) -> None:
+    idx, targets = torch.randint(30, (2, 3, 8))
+    gradients = []
+    for loss in (model(idx, targets)[1], model.loss(idx, targets)):
+        model.zero_grad()
+        (3 * loss).backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert len(gradients[0]) == len(gradients[1]) == len(list(model.parameters()))
+    for plain, chunked in zip(*gradients, strict=True):
+        torch.testing.assert_close(chunked, plain)
+
+
+def test_no_position_sees_what_follows(model: LanguageModel) -> None:
+    for mode in (True, False):
+        model.train(mode)
+        idx = torch.randint(30, (1, 8))
+        changed = idx.clone()
+        changed[0, 5:] = (changed[0, 5:] + 1) % 30
+        torch.manual_seed(0)
+        before, _ = model(idx)
+        torch.manual_seed(0)
+        after, _ = model(changed)
+        torch.testing.assert_close(before[:, :5], after[:, :5])
+        assert not torch.allclose(before[:, 5:], after[:, 5:])
+
+
+def test_the_order_of_what_went_before_matters(model: LanguageModel) -> None:
+    one, other = model(torch.tensor([[1, 2, 3]]))[0], model(torch.tensor([[2, 1, 3]]))[0]
+    assert not torch.allclose(one[:, -1], other[:, -1])
+
+
+def test_dropout_works_in_training_mode_alone(model: LanguageModel) -> None:
+    idx = torch.randint(30, (1, 8))
+    assert torch.equal(model(idx)[0], model(idx)[0])
+    model.train()
+    assert not torch.equal(model(idx)[0], model(idx)[0])
+
+
+def test_a_cache_gives_the_logits_of_the_whole(model: LanguageModel) -> None:
+    idx = torch.randint(30, (3, 8))
+    whole, _ = model(idx)
+    cache = KVCache(model.block_size)
+    parts = [model(idx[:, :4], cache=cache)[0]]
+    parts += [model(idx[:, i : i + 1], cache=cache)[0] for i in range(4, 8)]
+    assert cache.length == 8
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole)
+
+
+def test_too_many_tokens_are_refused(model: LanguageModel) -> None:
+    with pytest.raises(ValueError, match="9 tokens are more than block_size 8"):
+        model(torch.zeros(1, 9, dtype=torch.int64))
+    cache = KVCache(model.block_size)
+    model(torch.zeros(1, 8, dtype=torch.int64), cache=cache)
+    with pytest.raises(ValueError, match="9 tokens are more than block_size 8"):
+        model(torch.zeros(1, 1, dtype=torch.int64), cache=cache)
+
+
+def test_an_unknown_architecture_is_refused() -> None:
+    with pytest.raises(KeyError, match="rnn"):
+        make_model({"architecture": "rnn"})

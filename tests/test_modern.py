@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from nanopoet.modern import ModernLanguageModel, rms_norm, rotary_angles, rotate
+
+
+def _model() -> ModernLanguageModel:
+    return ModernLanguageModel(30, 16, 8, 2, 2, 24, 0.0, generator=torch.Generator().manual_seed(0))
+
+
+def test_parameter_count() -> None:
+    per_block = 4 * 16**2 + 3 * 16 * 24 + 2 * 16 + 2 * 8
+    assert _model().num_parameters == 2 * 30 * 16 + 2 * per_block + 16
+
+
+def test_an_untrained_block_adds_nothing() -> None:
+    model = _model()
+    idx = torch.tensor([[3, 7, 11]])
+    expected = rms_norm(model.token_embedding(idx), model.norm)
+    torch.testing.assert_close(model.hidden(idx), expected)
+
+
+def test_rms_norm_is_torch_s() -> None:
+    x, weight = torch.randn(3, 16), torch.rand(16)
+    expected = torch.nn.functional.rms_norm(x, (16,), weight, eps=1e-6)
+    torch.testing.assert_close(rms_norm(x, weight), expected)
+
+
+def test_a_rotated_product_depends_on_the_distance_alone() -> None:
+    q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
+    angles = rotary_angles(0, 20, 8, torch.device("cpu"))[:, None]
+    cos, sin = angles.cos(), angles.sin()
+
+    def product(i: int, j: int) -> torch.Tensor:
+        return (rotate(q, cos[i], sin[i]) * rotate(k, cos[j], sin[j])).sum()
+
+    torch.testing.assert_close(product(3, 1), product(19, 17))
+    assert not torch.isclose(product(3, 1), product(3, 2))
+    torch.testing.assert_close(product(0, 0), (q * k).sum())
+
+
+def test_a_head_needs_an_even_width() -> None:
+    with pytest.raises(ValueError, match="does not divide"):
+        ModernLanguageModel(30, 12, 8, 2, 4, 24, 0.0)
