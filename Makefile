@@ -28,8 +28,8 @@ check: $(VENV)/.ready ## lint, format and types
 ui: $(VENV)/.ready ## open the runs in MLflow, on this machine alone
 	@python -m stages.ui
 
-bench: $(VENV)/.ready ## measure speed and memory of the data stages
-	python -m bench.data
+bench: $(VENV)/.ready ## compare speed, memory and time to a loss with the seed's (half an hour)
+	python -m bench
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"error: Python 3.11 or later is needed, $(PYTHON) is {v[0]}.{v[1]}; name another: make PYTHON=python3.12")'

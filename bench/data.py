@@ -14,6 +14,7 @@ from pathlib import Path
 import orjson
 
 from nanopoet.corpus import load_raw_data, read_corpus
+from nanopoet.errors import NanopoetError
 from nanopoet.poems import Poem, write_poems
 from nanopoet.tensors import encode_poems
 from nanopoet.tokenizer import CharTokenizer
@@ -74,9 +75,10 @@ def _fields(poem: Poem) -> tuple[str, ...]:
     return poem["content"], poem["title"], poem["author"], poem["style"]
 
 
-def main() -> None:
+def table() -> str:
+    """Measure, and put the figures into a table."""
     if not ARCHIVE.exists():
-        sys.exit(f"error: bench: {ARCHIVE} does not exist; run `dvc repro fetch`")
+        raise NanopoetError(f"{ARCHIVE} does not exist; run `dvc repro fetch`")
     OUT.parent.mkdir(exist_ok=True)
     rows: list[tuple[str, float, float, str]] = []
     rows.append(("load / decompress + parse", seconds(load), seconds(decompress_and_parse), "≤ 2"))
@@ -93,11 +95,8 @@ def main() -> None:
     )
     memory = peak_memory_of_load()
     OUT.unlink()
-    print("| compared | ours, s | baseline, s | ratio | to reach |\n|---|---|---|---|---|")
+    lines = ["| compared | ours, s | baseline, s | ratio | to reach |", "|---|---|---|---|---|"]
     for name, ours, baseline, goal in rows:
-        print(f"| {name} | {ours:.3f} | {baseline:.3f} | {ours / baseline:.3f} | {goal} |")
-    print(f"| peak memory of load, MB | {memory:.0f} | | | ≤ 1,000 |")
-
-
-if __name__ == "__main__":
-    main()
+        lines.append(f"| {name} | {ours:.3f} | {baseline:.3f} | {ours / baseline:.3f} | {goal} |")
+    lines.append(f"| peak memory of load, MB | {memory:.0f} | | | ≤ 1,000 |")
+    return "\n".join(lines)

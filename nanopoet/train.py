@@ -1,6 +1,7 @@
 """The training loop."""
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -73,6 +74,7 @@ class Trainer:
 
     Attributes:
         records: what there was to tell of the updates made so far.
+        seconds: what the updates in this process took, without the looks in between.
         device, precision, compile: what was chosen for this machine.
         machine: the same in words, with the reasons.
 
@@ -107,6 +109,7 @@ class Trainer:
         self.tokenizer = tokenizer
         self.params = params
         self.records: list[StepRecord] = []
+        self.seconds = 0.0
         self._train_tokens = train_tokens
         self._val_windows = even_windows(val_tokens, params.block_size, params.eval_windows)
 
@@ -122,6 +125,7 @@ class Trainer:
             yield record
 
     def _update(self) -> StepRecord:
+        start = time.perf_counter()
         step, params = self.step, self.params
         rng = np.random.default_rng([params.seed, step])
         inputs, targets = random_windows(
@@ -140,6 +144,7 @@ class Trainer:
                 group["lr"] = lr * factor
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        self.seconds += time.perf_counter() - start
 
         loss_val = sample = None
         if step % params.eval_every == 0 or step == params.max_steps - 1:

@@ -1,7 +1,6 @@
 """Token arrays → models/poet/: weights, vocabulary, loss history, samples; and an MLflow run."""
 
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,9 +76,9 @@ def _with_bar(trainer: Trainer) -> Iterator[StepRecord]:
         disable=None,
         desc="pretraining",
     )
-    start, first = time.monotonic(), trainer.step
+    first = trainer.step
     for record in bar:
-        rate = (trainer.step - first) * tokens_per_step / (time.monotonic() - start)
+        rate = (trainer.step - first) * tokens_per_step / trainer.seconds
         bar.set_postfix_str(f"loss {record.loss_train:.3f}, {rate:,.0f} tokens/s", refresh=False)
         if record.sample is not None:
             poem = as_lines(record.sample).replace("\n", " ")

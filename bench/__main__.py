@@ -1,0 +1,116 @@
+"""Every comparison in one go: `python -m bench`, with `--device cuda` on a GPU.
+
+Prints the tables and writes them, with a picture, to docs/bench-<device>.md and .png.
+"""
+
+import argparse
+import platform
+from pathlib import Path
+
+import matplotlib as mpl
+import torch
+
+from bench import data, generation, speed, time_to_loss
+from nanopoet.device import choose_device, describe, keep_freed_memory
+from nanopoet.files import atomic_write
+from nanopoet.params import load_params
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+
+Curves = dict[str, list[dict[str, float]]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=["cpu", "cuda", "mps"], default="cpu")
+    parser.add_argument("--without-data", action="store_true", help="leave out the data stages")
+    parser.add_argument("--without-loss", action="store_true", help="leave out the time to a loss")
+    arguments = parser.parse_args()
+    device = choose_device(arguments.device)
+    keep_freed_memory()
+    out = Path("docs") / f"bench-{device.type}"
+
+    tables = [_where(device), _training(device), _generation(device)]
+    if not arguments.without_loss:
+        curves = time_to_loss.measure_all(device.type)
+        tables.append(_time_to_loss(curves))
+        _plot(curves, out.with_suffix(".png"))
+    if not arguments.without_data:
+        tables.append(data.table())
+    text = "\n\n".join(tables)
+    with atomic_write(out.with_suffix(".md")) as file:
+        file.write(f"# Measured by `python -m bench --device {device.type}`\n\n{text}\n".encode())
+    print(text)
+
+
+def _where(device: torch.device) -> str:
+    return f"{describe(device)}, {platform.machine()}, torch {torch.__version__}."
+
+
+def _training(device: torch.device) -> str:
+    rows = speed.measure_all(device.type)
+    params = load_params().pretrain
+    rate = speed.matmul_rate(device, params)
+    seed = rows[0]["tokens_per_second"]
+    lines = [
+        "| training, 64 × 256 tokens a step | tokens/s | × seed | peak memory, GB |",
+        "|---|---|---|---|",
+    ]
+    for row in rows:
+        tokens = row["tokens_per_second"]
+        lines.append(
+            f"| {row['name']} | {tokens:,.0f} | {tokens / seed:.2f} | {row['peak_gb']:.2f} |"
+        )
+    default = next(row for row in rows if row["name"] == "default")
+    share = default["tokens_per_second"] * speed.flops_per_token(params) / rate
+    lines.append(
+        f"\n`default` computes {share:.2f} of what the bf16 products of its shapes reach alone "
+        f"({rate / 1e9:,.0f} GFLOP/s)."
+    )
+    return "\n".join(lines)
+
+
+def _generation(device: torch.device) -> str:
+    rates = generation.measure_all(device.type)
+    lines = ["| writing poems of 250 characters | characters/s | × seed |", "|---|---|---|"]
+    for name, rate in rates.items():
+        lines.append(f"| {name} | {rate:,.0f} | {rate / rates['seed']:.1f} |")
+    return "\n".join(lines)
+
+
+def _time_to_loss(curves: Curves) -> str:
+    marks = " | ".join(f"val {mark}" for mark in time_to_loss.MARKS)
+    lines = [
+        f"| seconds of training to a loss | {marks} | at the end |",
+        "|---" * (len(time_to_loss.MARKS) + 2) + "|",
+    ]
+    for name, curve in curves.items():
+        times = [time_to_loss.seconds_to(curve, mark) for mark in time_to_loss.MARKS]
+        cells = " | ".join("never" if t is None else f"{t:.0f}" for t in times)
+        last = curve[-1]
+        lines.append(
+            f"| {name} | {cells} | {last['loss_val']:.3f} after {last['seconds']:.0f} s and "
+            f"{last['tokens']:,.0f} tokens |"
+        )
+    return "\n".join(lines)
+
+
+def _plot(curves: Curves, out: Path) -> None:
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for name, curve in curves.items():
+        axes.plot(
+            [point["seconds"] for point in curve],
+            [point["loss_val"] for point in curve],
+            label=name,
+        )
+    for mark in time_to_loss.MARKS:
+        axes.axhline(mark, color="gray", lw=0.5, ls=":")
+    axes.set(xlabel="seconds of training", ylabel="validation loss, nats per character")
+    axes.legend()
+    figure.savefig(out, dpi=110, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()

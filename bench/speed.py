@@ -1,0 +1,203 @@
+"""Training speed and peak memory, each contender in a process of its own.
+
+Everyone makes updates of 64 × 256 tokens with a vocabulary of 11,868: the seed's
+geometry. `default, own batches` is the default recipe with the batch that it really has.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench import seed
+from nanopoet.classic import GPTLanguageModel
+from nanopoet.device import keep_freed_memory
+from nanopoet.params import PretrainParams, load_params
+from nanopoet.recipes import load_recipe
+from nanopoet.tokenizer import CharTokenizer
+from nanopoet.train import Trainer, build_model
+
+VOCAB_SIZE, BATCH_SIZE, BLOCK_SIZE = 11_868, 64, 256
+WARM_UP, STEPS = 2, 4
+
+
+def measure_all(device: str) -> list[dict[str, Any]]:
+    """A row for each contender that is installed, the seed first."""
+    rows = []
+    for name in CONTENDERS:
+        command = [sys.executable, "-W", "ignore", "-m", "bench.speed", name, "--device", device]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode == 0:
+            rows.append({"name": name} | json.loads(done.stdout.splitlines()[-1]))
+        else:
+            print(f"bench: {name} left out; `pip install -e '.[bench]'` installs the peers")
+    return rows
+
+
+def _seed(device: torch.device) -> Iterator[int]:
+    model = GPTLanguageModel(VOCAB_SIZE, **seed.SIZE).to(device)  # type: ignore[arg-type]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
+    while True:
+        seed.train_step(model, optimizer, *_batch(device))
+        yield BATCH_SIZE * BLOCK_SIZE
+
+
+def _ours(params: PretrainParams, device: torch.device) -> Iterator[int]:
+    """The pipeline's own loop; looks at the validation loss are not part of it."""
+    params = params.model_copy(
+        update={"device": device.type, "max_steps": 1_000_000, "eval_every": 1_000_001}
+    )
+    tokenizer = CharTokenizer.from_characters("".join(map(chr, range(0x4E00, 0x4E00 + 11_857))))
+    tokens = np.random.default_rng(0).integers(1, VOCAB_SIZE, 1_000_000).astype(np.uint16)
+    model = build_model(VOCAB_SIZE, params)
+    trainer = Trainer(model, tokens, tokens, tokenizer, params)
+    print(trainer.machine, file=sys.stderr)
+    for _ in trainer:
+        yield params.batch_size * params.block_size
+
+
+def _default(device: torch.device) -> Iterator[int]:
+    update = {"batch_size": BATCH_SIZE, "block_size": BLOCK_SIZE}
+    return _ours(load_params().pretrain.model_copy(update=update), device)
+
+
+def _default_own_batches(device: torch.device) -> Iterator[int]:
+    return _ours(load_params().pretrain, device)
+
+
+def _classic(device: torch.device) -> Iterator[int]:
+    return _ours(load_recipe("seed")[0].pretrain, device)
+
+
+def _transformers(device: torch.device) -> Iterator[int]:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=VOCAB_SIZE, n_positions=BLOCK_SIZE, n_embd=256, n_layer=8, n_head=8,
+            tie_word_embeddings=False,
+        )
+    )  # fmt: skip
+    return _peer(model, lambda idx, _: model(idx, labels=idx).loss, device)
+
+
+def _litgpt(device: torch.device) -> Iterator[int]:
+    from litgpt import GPT, Config
+
+    model = GPT(
+        Config(
+            block_size=BLOCK_SIZE, vocab_size=VOCAB_SIZE, padded_vocab_size=VOCAB_SIZE,
+            n_layer=8, n_head=8, n_embd=256, bias=True, rotary_percentage=1.0,
+            norm_class_name="LayerNorm", mlp_class_name="GptNeoxMLP",
+        )
+    )  # fmt: skip
+
+    def loss(idx: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(model(idx).flatten(0, 1), targets.flatten())
+
+    return _peer(model, loss, device)
+
+
+def _peer(
+    model: torch.nn.Module,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    device: torch.device,
+) -> Iterator[int]:
+    """A peer as its users train it: bf16 autocast, fused AdamW, micro-batches as ours."""
+    model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, fused=True)
+    parts = BATCH_SIZE // load_params().pretrain.micro_batch_size
+    while True:
+        idx, targets = _batch(device)
+        for x, y in zip(idx.chunk(parts), targets.chunk(parts), strict=True):
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                total = loss(x, y) / parts
+            torch.autograd.backward(total)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        yield BATCH_SIZE * BLOCK_SIZE
+
+
+def _batch(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    idx, targets = torch.randint(VOCAB_SIZE, (2, BATCH_SIZE, BLOCK_SIZE), device=device)
+    return idx, targets
+
+
+CONTENDERS: dict[str, Callable[[torch.device], Iterator[int]]] = {
+    "seed": _seed,
+    "classic": _classic,
+    "default": _default,
+    "default, own batches": _default_own_batches,
+    "transformers GPT-2": _transformers,
+    "litgpt": _litgpt,
+}
+
+
+def matmul_rate(device: torch.device, params: PretrainParams) -> float:
+    """FLOP/s of the bf16 products of a training step, each alone, at the default model's shapes."""
+    rows, total, seconds = params.micro_batch_size * params.block_size, 0.0, 0.0
+    model = build_model(VOCAB_SIZE, params)
+    shapes = [tuple(p.shape) for p in model.blocks[0].parameters() if p.ndim == 2]
+    for count, (out, inner) in [
+        *((params.layer_num, shape) for shape in shapes),
+        (1, (VOCAB_SIZE, params.emb_size)),
+    ]:
+        height = min(rows, 1024) if out == VOCAB_SIZE else rows  # the head goes in parts
+        for m, k, n in ((height, inner, out), (height, out, inner), (out, height, inner)):
+            a = torch.randn(m, k, device=device).bfloat16()
+            b = torch.randn(k, n, device=device).bfloat16()
+            times = [_seconds(partial(torch.matmul, a, b), device) for _ in range(7)]
+            share = count * rows / height
+            total += share * 2 * m * k * n
+            seconds += share * sorted(times)[len(times) // 2]
+    return total / seconds
+
+
+def flops_per_token(params: PretrainParams) -> float:
+    """Forward and backward: 6 for each weight in a product, and what causal attention needs."""
+    model = build_model(VOCAB_SIZE, params)
+    weights = sum(p.numel() for p in model.blocks.parameters() if p.ndim == 2)
+    attention = 12 * params.layer_num * params.emb_size * params.block_size / 2
+    return 6 * (weights + VOCAB_SIZE * params.emb_size) + attention
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("contender", choices=CONTENDERS)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    keep_freed_memory()
+    steps = CONTENDERS[arguments.contender](device)
+    for _ in range(WARM_UP):
+        next(steps)
+    times = []
+    for _ in range(STEPS):
+        times.append(_seconds(lambda: next(steps), device))
+    tokens = next(steps)
+    peak = (
+        torch.cuda.max_memory_allocated(device) / 1e9
+        if device.type == "cuda"
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    )
+    print(json.dumps({"tokens_per_second": tokens / min(times), "peak_gb": peak}))
+
+
+if __name__ == "__main__":
+    main()
