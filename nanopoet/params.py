@@ -35,6 +35,9 @@ class LoadParams(_Section):
 class SplitParams(_Section):
     val_every: int = Field(ge=2)
     """Of the poems sorted by style, every n-th goes to validation, the first one included."""
+    twins: Literal["ignore", "together"]
+    """Poems whose text recurs, exactly or nearly: `ignore` leaves them where `val_every` puts them,
+    `together` moves validation poems that have a twin in the training part there."""
 
 
 class EncodeParams(_Section):

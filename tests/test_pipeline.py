@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from dvc.repo import Repo
 
 from nanopoet.params import load_params
 from nanopoet.poems import read_poems, write_poems
+from nanopoet.split import split_data
+from nanopoet.twins import twin_groups
 from tests.conftest import SMALL, make_poems
 from tests.project import ROOT, Project
 
@@ -24,6 +27,8 @@ def test_figures_agree_with_the_corpus(project: Project) -> None:
     assert project.metrics("load")["poems"] == 300
     assert project.metrics("load")["content_characters"] == characters
     assert project.metrics("split")["val_poems"] == 30
+    twins = json.loads((project.folder / "data/val_twins.json").read_text(encoding="utf-8"))
+    assert twins == [None] * 30
     encode = project.metrics("encode")
     assert encode["train_characters"] + encode["val_characters"] == characters
     assert encode["train_tokens"] + encode["val_tokens"] == characters + len(poems)
@@ -109,6 +114,7 @@ STALE: dict[str, tuple[object, str]] = {
     "fetch.integrity": ("sha512-" + "A" * 86 + "==", "fetch"),
     "load.source": ("other.jsonl", "load"),
     "split.val_every": (5, "split"),
+    "split.twins": ("together", "split"),
     "encode.separators": (False, "encode"),
     "pretrain.architecture": ("classic", "pretrain"),
     "pretrain.emb_size": (32, "pretrain"),
@@ -333,6 +339,7 @@ def test_the_real_corpus_has_the_seed_s_figures(tmp_path: Path) -> None:
     assert load["most_common_styles"]["五言律诗"] == 60_209
     assert load["most_common_styles"]["五言绝句"] == 17_053
     assert (split["train_characters"], split["val_characters"]) == (10_067_193, 1_118_948)
+    assert (split["val_exact_twins"], split["val_near_twins"]) == (223, 762)
     assert project.metrics("tokenize") == {
         "characters": 11_857,
         "special_tokens": 11,
@@ -345,5 +352,12 @@ def test_the_real_corpus_has_the_seed_s_figures(tmp_path: Path) -> None:
         assert project.metrics(stage) == committed
     authors = {poem["author"]: poem["style"] for poem in read_poems(tmp_path / "data/val.jsonl")}
     assert authors["诗经"] == "诗经"
+    # Twins, where they fall and together.
+    poems = read_poems(tmp_path / "data/poems.jsonl")
+    sizes = Counter(twin_groups(poems).tolist()).values()
+    groups = [size for size in sizes if size > 1]
+    assert (len(groups), sum(groups)) == (5_417, 11_188)
+    train, val = split_data(poems, twins="together")
+    assert (len(train), len(val)) == (218_281, 23_159)
     # A verified archive is not fetched twice.
     assert "was there already" in project.run("stages.fetch").stdout
