@@ -1,6 +1,7 @@
 """How well a model predicts poems that it has not seen."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -79,6 +80,38 @@ def poem_nats(
             bar.update(len(starts))
     total = np.concatenate([[0.0], np.cumsum(nats)])
     return np.diff(total[arrays.offsets])
+
+
+def prediction_figures(
+    nats: Array, characters: Array, twins: Sequence[str | None]
+) -> dict[str, float]:
+    """Nats per character over all of N poems, and over those with and without a twin in train.
+
+    Args:
+        nats: (N,) what each poem needs.
+        characters: (N,) how long it is.
+        twins: N entries, None for a poem without a twin.
+
+    >>> nats, characters = np.array([6.0, 30.0, 60.0]), np.array([2, 10, 10])
+    >>> figures = prediction_figures(nats, characters, ["near", None, None])
+    >>> [(name, round(value, 2)) for name, value in figures.items()][:3]
+    [('val_characters', 22), ('nats_per_character', 4.36), ('bits_per_character', 6.3)]
+    >>> figures["nats_per_character_with_twin"], figures["nats_per_character_without_twin"]
+    (3.0, 4.5)
+    """
+    mean = nats.sum().item() / characters.sum().item()
+    figures = {
+        "val_characters": characters.sum().item(),
+        "nats_per_character": mean,
+        "bits_per_character": mean / math.log(2),
+        "hesitation": math.exp(mean),
+    }
+    has_twin = np.array([twin is not None for twin in twins])
+    for name, chosen in (("with_twin", has_twin), ("without_twin", ~has_twin)):
+        if chosen.any():
+            share = nats[chosen].sum().item() / characters[chosen].sum().item()
+            figures[f"nats_per_character_{name}"] = share
+    return figures
 
 
 def write_poems(

@@ -151,7 +151,7 @@ def read_yaml(path: str | Path) -> Any:
         NanopoetError: the file is missing or no YAML.
     """
     try:
-        return YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise NanopoetError(
             f"{path}: no such file; run from the repository root or restore it with "
@@ -161,12 +161,23 @@ def read_yaml(path: str | Path) -> Any:
         raise NanopoetError(
             f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8"
         ) from None
+    return parse_yaml(text, path)
+
+
+def parse_yaml(text: str, name: str | Path) -> Any:
+    """Parse YAML; `name` says in errors where it comes from.
+
+    Raises:
+        NanopoetError: it is none.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else "?"
-        raise NanopoetError(f"{path}:{line}: not valid YAML: {error.problem}; mend it") from None
+        raise NanopoetError(f"{name}:{line}: not valid YAML: {error.problem}; mend it") from None
     except YAMLError as error:
-        raise NanopoetError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+        raise NanopoetError(f"{name}: not valid YAML: {str(error).splitlines()[0]}") from None
 
 
 def check_params(raw: Any, path: str | Path) -> Params:

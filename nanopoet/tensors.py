@@ -35,9 +35,9 @@ class TokenArrays:
         return len(self.tokens) > 0 and bool(self.tokens[0] == BEGIN_ID)
 
     @property
-    def characters(self) -> int:
-        """Number of characters in the poems: separators do not count."""
-        return len(self.tokens) - self.separated * (len(self.offsets) - 1)
+    def characters(self) -> Array:
+        """Number of characters in each poem, (N,) int64: separators do not count."""
+        return np.diff(self.offsets) - self.separated
 
     def save(self, folder: str | Path) -> None:
         """Write `tokens.npy` and `offsets.npy`."""

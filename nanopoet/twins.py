@@ -17,13 +17,16 @@ The place matters little, because 4,356 of the 4,773 pairs are above 0.8: of 24,
 poems 768 have a near twin by 0.55, 762 by 0.6, 751 by 0.65, 738 by 0.7.
 """
 
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from nanopoet.errors import NanopoetError
 from nanopoet.poems import Poem
 
 Array = npt.NDArray[np.int64]
@@ -72,6 +75,25 @@ def twins_in(val: Sequence[Poem], train: Sequence[Poem]) -> list[Twin | None]:
         "exact" if _characters(poem) in in_train else "near" if group < len(train) else None
         for poem, group in zip(val, groups, strict=True)
     ]
+
+
+def load_twins(path: str | Path, count: int) -> list[Twin | None]:
+    """Read what `twins_in` gave for `count` poems, from JSON.
+
+    Raises:
+        NanopoetError: the file is missing, damaged or of other poems.
+    """
+    try:
+        twins: list[Twin | None] = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NanopoetError(f"{path}: no such file; run `dvc repro split`") from None
+    except ValueError:
+        raise NanopoetError(f"{path}: damaged; run `dvc repro split`") from None
+    if not isinstance(twins, list) or not {*map(str, twins)} <= {"exact", "near", "None"}:
+        raise NanopoetError(f"{path}: not a list of twins; run `dvc repro split`")
+    if len(twins) != count:
+        raise NanopoetError(f"{path}: tells of {len(twins)} poems, not {count}; run `dvc repro`")
+    return twins
 
 
 def _characters(poem: Poem) -> str:

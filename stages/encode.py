@@ -16,7 +16,7 @@ def main() -> None:
         arrays = encode_poems(iter_poems(f"data/{name}.jsonl"), tokenizer, params.encode.separators)
         arrays.save(f"data/{name}")
         figures[f"{name}_tokens"] = len(arrays.tokens)
-        figures[f"{name}_characters"] = arrays.characters
+        figures[f"{name}_characters"] = int(arrays.characters.sum())
     write_json("metrics/encode.json", figures | {"dtype": tokenizer.dtype.name})
     print(
         f"encode: data/train/, {figures['train_tokens']:,} tokens; data/val/, "

@@ -1,15 +1,15 @@
 """models/poet/ and the validation poems → metrics/evaluate.json, data/samples.txt."""
 
-import math
 from pathlib import Path
 
 from nanopoet.checkpoint import load_model
 from nanopoet.device import choose_device, choose_precision, keep_freed_memory
-from nanopoet.evaluate import poem_nats, write_poems
+from nanopoet.evaluate import poem_nats, prediction_figures, write_poems
 from nanopoet.files import atomic_write, write_json
 from nanopoet.generate import as_lines
 from nanopoet.params import load_params
 from nanopoet.tensors import TokenArrays
+from nanopoet.twins import load_twins
 from stages import tracking
 from stages.stage import run
 
@@ -42,20 +42,15 @@ def main() -> None:
         seed=options.seed,
         device=device,
     )
-    nats_per_character = nats.sum().item() / val.characters
-    figures = {
-        "val_characters": val.characters,
-        "nats_per_character": nats_per_character,
-        "bits_per_character": nats_per_character / math.log(2),
-        "hesitation": math.exp(nats_per_character),
-    }
+    figures = prediction_figures(nats, val.characters, load_twins("data/val_twins.json", len(nats)))
     write_json("metrics/evaluate.json", figures)
     with atomic_write(SAMPLES) as file:
         file.write("\n\n".join(map(as_lines, poems)).encode() + b"\n")
     tracking.log_evaluation(params, MODEL, figures, SAMPLES)
     print(
-        f"evaluate: {nats_per_character:.4f} nats per character, e^loss "
-        f"{figures['hesitation']:.1f}, over {val.characters:,} characters; poems in {SAMPLES}"
+        f"evaluate: {figures['nats_per_character']:.4f} nats per character, e^loss "
+        f"{figures['hesitation']:.1f}, over {figures['val_characters']:,} characters; poems in "
+        f"{SAMPLES}"
     )
 
 

@@ -1,10 +1,13 @@
 import random
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
+from nanopoet.errors import NanopoetError
+from nanopoet.files import write_json
 from nanopoet.poems import Poem
-from nanopoet.twins import twin_groups, twins_in
+from nanopoet.twins import Twin, load_twins, twin_groups, twins_in
 from tests.conftest import make_poems
 
 TOWER = "白日依山盡，黃河入海流。欲窮千里目，更上一層樓。"
@@ -180,3 +183,27 @@ def test_the_order_of_the_poems_does_not_matter() -> None:
 def _parts(texts: list[str]) -> set[frozenset[str]]:
     groups = list(zip(_groups(*texts), texts, strict=True))
     return {frozenset(text for other, text in groups if other == group) for group, _ in groups}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no such file"),
+        ('["near"', "damaged"),
+        ('{"near": 1}', "not a list of twins"),
+        ('["close", null]', "not a list of twins"),
+        ("[null]", "tells of 1 poems, not 2"),
+    ],
+)
+def test_a_bad_file_of_twins_is_named(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "twins.json"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(NanopoetError, match=f"{path}: .*{message}.*dvc repro"):
+        load_twins(path, 2)
+
+
+def test_twins_are_read_as_they_were_written(tmp_path: Path) -> None:
+    twins: list[Twin | None] = ["near", None, "exact"]
+    write_json(tmp_path / "twins.json", twins)
+    assert load_twins(tmp_path / "twins.json", 3) == twins

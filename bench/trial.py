@@ -1,0 +1,86 @@
+"""One trial of a recipe, judged on a development part of the training poems.
+
+`python -m bench.trial pretrain.lr=0.01 pretrain.seed=1` trains params.yaml with these changes on
+the training poems without every twentieth, and scores those. Validation poems take no part, so a
+recipe may be chosen by it. docs/recipe.md is the log.
+"""
+
+import argparse
+import json
+
+import numpy as np
+from tqdm import tqdm
+
+from nanopoet.device import keep_freed_memory
+from nanopoet.errors import NanopoetError
+from nanopoet.evaluate import poem_nats
+from nanopoet.params import Params, check_params, parse_yaml, read_yaml
+from nanopoet.tensors import TokenArrays
+from nanopoet.tokenizer import CharTokenizer
+from nanopoet.train import Trainer, build_model
+
+EVERY, FIRST = 20, 10
+"""Poems 10, 30, 50, … of the training part are held out."""
+
+
+def hold_out(arrays: TokenArrays) -> tuple[TokenArrays, TokenArrays]:
+    """The poems to train on, and those held out."""
+    held_out = np.arange(len(arrays.offsets) - 1) % EVERY == FIRST
+    return _choose(arrays, ~held_out), _choose(arrays, held_out)
+
+
+def _choose(arrays: TokenArrays, chosen: np.ndarray) -> TokenArrays:
+    lengths = np.diff(arrays.offsets)
+    tokens = arrays.tokens[np.repeat(chosen, lengths)]
+    return TokenArrays(tokens, np.concatenate([[0], np.cumsum(lengths[chosen])]))
+
+
+def changed_params(changes: list[str]) -> Params:
+    """params.yaml with `section.leaf=value` changes."""
+    raw = read_yaml("params.yaml")
+    for change in changes:
+        name, _, value = change.partition("=")
+        section, _, leaf = name.partition(".")
+        if not leaf or section not in raw:
+            raise NanopoetError(f"{change!r} is no change; write section.leaf=value")
+        raw[section][leaf] = parse_yaml(value, change)
+    return check_params(raw, "params.yaml with the changes")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("changes", nargs="*", metavar="section.leaf=value")
+    changes = parser.parse_args().changes
+    keep_freed_memory()
+    params = changed_params(changes)
+    tokenizer = CharTokenizer.load("data/vocab.json")
+    train, dev = hold_out(TokenArrays.load("data/train"))
+    recipe = params.pretrain.model_copy(update={"eval_every": params.pretrain.max_steps})
+    model = build_model(tokenizer.vocab_size, recipe)
+    trainer = Trainer(model, train.tokens, dev.tokens, tokenizer, recipe)
+    records = list(tqdm(trainer, total=recipe.max_steps, unit="step", disable=None))
+    nats = poem_nats(
+        model,
+        dev,
+        context=params.evaluate.context,
+        batch_size=params.evaluate.batch_size,
+        device=trainer.device,
+        precision=trainer.precision,
+    )
+    figures = {
+        "changes": changes,
+        "dev": round(nats.sum().item() / dev.characters.sum().item(), 4),
+        "train": round(float(np.mean([r.loss_train for r in records[-20:]])), 4),
+        "parameters": model.num_parameters,
+        "tokens": records[-1].tokens,
+        "seconds": round(trainer.seconds),
+        "machine": trainer.machine,
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except NanopoetError as error:
+        raise SystemExit(f"error: {error}") from None
