@@ -15,7 +15,8 @@ repro: $(VENV)/.ready ## run the pipeline, as far as it is stale, and say what c
 	@python -m stages.summary
 
 run: $(VENV)/.ready ## run a recipe of recipes.yaml beside the default: make run RECIPE=seed
-	@dvc exp run --temp --message "recipe $(RECIPE)" $$(python -m nanopoet.recipes $(RECIPE)) evaluate
+	@options=$$(python -m nanopoet.recipes $(RECIPE)) && \
+		dvc exp run --temp --name $(RECIPE) $$options evaluate
 
 test: $(VENV)/.ready ## run the tests
 	python -m pytest

@@ -20,8 +20,7 @@ NORM_EPS = 1e-6
 
 def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
     """Scale the last dimension to a root mean square of 1, then by `weight`; fp32."""
-    x = x.float()
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + NORM_EPS) * weight
+    return F.rms_norm(x.float(), weight.shape, weight, NORM_EPS)
 
 
 def rotary_angles(start: int, stop: int, head_size: int, device: torch.device) -> Tensor:

@@ -41,7 +41,14 @@ class Project:
                 ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
             )
         (folder / ".dvc").mkdir()
-        for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config"):
+        for name in (
+            "dvc.yaml",
+            "params.yaml",
+            "recipes.yaml",
+            ".gitignore",
+            ".dvcignore",
+            ".dvc/config",
+        ):
             shutil.copy(ROOT / name, folder / name)
         subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
         (folder / "tests_probe.py").write_text(PROBE, encoding="utf-8")

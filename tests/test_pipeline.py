@@ -196,6 +196,28 @@ def test_a_change_reruns_what_follows_and_the_way_back_runs_nothing(unchanged: P
     assert len(unchanged.tracked()) == runs_before + 1
 
 
+def test_a_recipe_runs_beside_the_workspace(unchanged: Project) -> None:
+    folder, before = unchanged.folder, unchanged.metrics("pretrain")
+    runs_before = len(unchanged.tracked())
+    recipes = "quick: {pretrain: {max_steps: 3, optimizer: adamw}, encode: {separators: false}}"
+    (folder / "recipes.yaml").write_text(recipes, encoding="utf-8")
+    for command in (("add", "--all"), ("commit", "--quiet", "--message", "as it is")):
+        git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *command]
+        subprocess.run(git, cwd=folder, check=True)
+    options = unchanged.run("nanopoet.recipes", "quick").stdout.split()
+    assert len(options) == 6
+    done = unchanged.run("dvc", "exp", "run", "--temp", "--name", "quick", *options, "evaluate")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert unchanged.metrics("pretrain") == before
+    assert _stale(unchanged) == {"fetch"}
+    *_, run = unchanged.tracked()
+    assert len(unchanged.tracked()) == runs_before + 1
+    assert run["status"] == "FINISHED"
+    assert run["params"]["pretrain.optimizer"] == "adamw"
+    assert run["train"] == [0, 1, 2]
+    assert "evaluate/nats_per_character" in run["metrics"]
+
+
 def test_a_lost_store_is_rebuilt_from_the_files(unchanged: Project) -> None:
     shutil.move(unchanged.folder / "mlflow.db", unchanged.folder / "mlflow.away")
     try:
