@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,15 @@ def test_a_damaged_history_is_named(tmp_path: Path, run: Train) -> None:
     (tmp_path / "history.csv").write_text("step,tokens\n1,two\n")
     with pytest.raises(NanopoetError, match="dvc repro pretrain"):
         read_history(tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.parametrize("recipe", [CLASSIC, MODERN])
+def test_compiled_it_is_the_same_training(run: Train, recipe: dict[str, Any]) -> None:
+    """Dropout draws the same numbers; only the last bits differ."""
+    _, plain = run(**recipe, max_steps=3, compile="off")
+    _, compiled = run(**recipe, max_steps=3, compile="on")
+    for one, other in zip(plain, compiled, strict=True):
+        assert other.loss_train == pytest.approx(one.loss_train, abs=1e-4)
+        assert other.grad_norm == pytest.approx(one.grad_norm, rel=1e-3)

@@ -1,0 +1,71 @@
+"""What the comparisons rest on."""
+
+import numpy as np
+import pytest
+import torch
+
+from bench import seed, speed, time_to_loss
+from bench.trial import changed_params, hold_out
+from nanopoet.classic import GPTLanguageModel
+from nanopoet.errors import NanopoetError
+from nanopoet.params import load_params
+from nanopoet.tensors import encode_poems
+from nanopoet.tokenizer import CharTokenizer
+from tests.conftest import make_poems
+from tests.project import ROOT
+
+
+@pytest.fixture
+def model() -> GPTLanguageModel:
+    return GPTLanguageModel(30, 16, 8, 2, 2, 0.1, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_seed_s_arithmetic_is_the_classic_model_s(model: GPTLanguageModel) -> None:
+    idx = torch.randint(30, (3, 8))
+    torch.testing.assert_close(seed.logits(model.eval(), idx), model(idx)[0])
+
+
+def test_the_seed_s_step_learns_and_its_loop_writes(model: GPTLanguageModel) -> None:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    idx, targets = torch.randint(30, (2, 4, 8))
+    losses = [seed.train_step(model, optimizer, idx, targets) for _ in range(30)]
+    assert losses[-1] < losses[0] - 0.5
+    assert seed.generate(model.eval(), idx, 10).shape == (4, 18)
+
+
+def test_flops_are_those_of_the_products() -> None:
+    params = load_params(ROOT / "params.yaml").pretrain
+    changes = {"layer_num": 1, "emb_size": 8, "mlp_size": 4, "block_size": 16, "head_num": 2}
+    small = params.model_copy(update=changes)
+    products = 4 * 8 * 8 + 3 * 8 * 4 + 11_868 * 8
+    assert speed.flops_per_token(small) == 6 * products + 12 * 8 * 16 / 2
+
+
+def test_the_held_out_poems_are_not_trained_on() -> None:
+    poems = make_poems(100)
+    tokenizer = CharTokenizer(poems)
+    train, dev = hold_out(encode_poems(poems, tokenizer, separate=True))
+    expected = [i for i in range(100) if i % 20 == 10]
+    chosen = encode_poems([poems[i] for i in expected], tokenizer, separate=True)
+    np.testing.assert_array_equal(dev.tokens, chosen.tokens)
+    np.testing.assert_array_equal(dev.offsets, chosen.offsets)
+    rest = [poem for i, poem in enumerate(poems) if i not in expected]
+    np.testing.assert_array_equal(train.tokens, encode_poems(rest, tokenizer, separate=True).tokens)
+
+
+def test_a_trial_changes_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    params = changed_params(["pretrain.lr=3e-4", "encode.separators=false"])
+    assert params.pretrain.lr == 3e-4
+    assert not params.encode.separators
+    for change in ("lr=1", "pretrain", "train.lr=1"):
+        with pytest.raises(NanopoetError, match="is no change; write section"):
+            changed_params([change])
+    with pytest.raises(NanopoetError, match=r"pretrain\.rate is unknown"):
+        changed_params(["pretrain.rate=1"])
+
+
+def test_the_time_to_a_loss_is_that_of_the_first_look_below_it() -> None:
+    curve = [{"seconds": float(i), "loss_val": loss} for i, loss in enumerate([9, 6.1, 5.9, 5.6])]
+    assert time_to_loss.seconds_to(curve, 6.0) == 2.0
+    assert time_to_loss.seconds_to(curve, 5.5) is None
