@@ -21,13 +21,18 @@ def make_optimizers(model: LanguageModel, params: PretrainParams) -> list[torch.
     rest = [p for p in model.parameters() if id(p) not in elsewhere]
     adamw = torch.optim.AdamW(
         [{"params": [embedding], "lr": params.embedding_lr}, {"params": rest, "lr": params.lr}],
-        betas=(0.9, params.beta2),
+        betas=(params.beta1, params.beta2),
         weight_decay=params.weight_decay,
         fused=True,
     )
     if not matrices:
         return [adamw]
-    muon = torch.optim.Muon(matrices, lr=params.muon_lr, weight_decay=params.weight_decay)
+    muon = torch.optim.Muon(
+        matrices,
+        lr=params.muon_lr,
+        weight_decay=params.weight_decay,
+        momentum=params.muon_momentum,
+    )
     return [adamw, muon]
 
 

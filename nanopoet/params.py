@@ -75,6 +75,10 @@ class PretrainParams(_Section):
     """Full learning rate of the token embedding."""
     muon_lr: float = Field(gt=0)
     """Full learning rate of Muon; without effect if `optimizer` is adamw."""
+    muon_momentum: float = Field(ge=0, lt=1)
+    """Decay of Muon's average of gradients."""
+    beta1: float = Field(ge=0, lt=1)
+    """Decay of AdamW's average of gradients."""
     beta2: float = Field(ge=0, lt=1)
     """Decay of AdamW's average of squared gradients."""
     weight_decay: float = Field(ge=0)

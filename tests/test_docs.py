@@ -1,6 +1,5 @@
 """README and its Chinese twin say what is there and what was measured."""
 
-import csv
 import json
 import re
 import subprocess
@@ -59,32 +58,47 @@ def test_the_file_tree_is_complete(name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_the_figures_are_those_of_the_metrics(name: str) -> None:
     page = _page(name)
-    pretrain, evaluate = _metrics("pretrain"), _metrics("evaluate")
-    figures = [
-        f"| {_metrics('load')['poems']:,} | `metrics/load.json`",
-        f"| {_metrics('tokenize')['vocab_size']:,} | `metrics/tokenize.json`",
-        f"| {pretrain['parameters']:,} | `metrics/pretrain.json`",
-        f"| {evaluate['nats_per_character']:.4f} | `metrics/evaluate.json`",
-        f"| {evaluate['hesitation']:.0f} | `metrics/evaluate.json`",
-    ]
-    for figure in figures:
-        assert figure in page
+    ours, seed = {stage: _metrics(stage) for stage in ("pretrain", "evaluate")}, _recipe("seed")
+    assert f"{_metrics('load')['poems']:,}" in page
+    assert f"{_metrics('tokenize')['vocab_size']:,}" in page
+    split = _metrics("split")
+    assert f"{split['val_exact_twins']:,}" in page
+    assert f"{split['val_near_twins']:,}" in page
+    for stage, figure, form in (
+        ("pretrain", "parameters", ","),
+        ("evaluate", "nats_per_character", ".4f"),
+        ("evaluate", "hesitation", ".0f"),
+        ("evaluate", "nats_per_character_without_twin", ".4f"),
+        ("evaluate", "nats_per_character_with_twin", ".4f"),
+    ):
+        cells = " | ".join(format(entry[stage][figure], form) for entry in (seed, ours))
+        assert f"| {cells} | `metrics/{stage}.json` |" in page
+    assert ours["pretrain"]["tokens"] == seed["pretrain"]["tokens"] == 1_638_400
+
+
+def test_the_recipes_were_run_as_they_are() -> None:
+    """docs/recipes.json has the workspace's figures for the default."""
+    default = _recipe("default")
+    assert default["pretrain"] == _metrics("pretrain")
+    assert default["evaluate"] == _metrics("evaluate")
 
 
 def test_the_curve_is_the_seed_s() -> None:
-    """The committed run: the figures in README, each within 0.05 of the seed's."""
+    """The committed run of the seed recipe: the figures in README, each within 0.05."""
     [row] = re.findall(
         r"^\| val loss at steps ([\d, ]+) \| ([\d., ]+) \| ([\d., ]+) \|", _page("README.md"), re.M
     )
-    steps, seed, ours = ([float(part) for part in cell.split(", ")] for cell in row)
+    steps, notebook, ours = ([float(part) for part in cell.split(", ")] for cell in row)
     assert steps == [0, 10, 20, 30, 40, 90]
-    assert ours == pytest.approx(seed, abs=0.05)
-    history = ROOT / "models/poet/history.csv"
-    if history.exists():  # in git there are only the figures, DVC has the file
-        with open(history, encoding="utf-8", newline="") as file:
-            rows = {row["step"]: row["loss_val"] for row in csv.DictReader(file)}
-        if {str(int(step)) for step in steps} <= set(rows):
-            assert [round(float(rows[str(int(step))]), 2) for step in steps] == ours
+    assert ours == pytest.approx(notebook, abs=0.05)
+    curve = _recipe("seed")["loss_val"]
+    assert [round(curve[str(int(step))], 2) for step in steps] == ours
+
+
+def _recipe(name: str) -> dict[str, Any]:
+    text = (ROOT / "docs/recipes.json").read_text(encoding="utf-8")
+    figures: dict[str, Any] = json.loads(text)[name]
+    return figures
 
 
 def test_the_twins_keep_step() -> None:
@@ -109,7 +123,10 @@ def test_the_python_blocks_run(
     assert len(blocks) == 2
     for block in blocks:
         exec(compile(block, name, "exec"), {})  # noqa: S102
-    assert len(capsys.readouterr().out.strip()) == 21
+    out = capsys.readouterr().out
+    assert out.endswith("\n")
+    assert len(out.strip()) <= 64
+    assert "B" not in out
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -61,6 +61,7 @@ def test_the_seed_s_optimiser_is_plain_adamw(
         optimizer="adamw",
         lr=3e-4,
         embedding_lr=3e-4,
+        beta1=0.9,
         beta2=0.999,
         weight_decay=0.01,
     )

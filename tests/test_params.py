@@ -44,7 +44,7 @@ def _edited(tmp_path: Path, old: str, new: str) -> Path:
         ("head_num: 4", "head_num: 7", "head_num = 7 does not divide pretrain.emb_size = 256"),
         ("head_num: 4", "head_num: 256", "head_num = 256 gives a head of pretrain.emb_size = 256"),
         ("micro_batch_size: 16", "micro_batch_size: 15", "15 does not divide pretrain.batch_size"),
-        ("context: 64", "context: 256", "evaluate.context = 256 is not below pretrain.block_size"),
+        ("context: 64", "context: 128", "evaluate.context = 128 is not below pretrain.block_size"),
         ("device: auto", "device: tpu", "device = 'tpu' is not allowed: it should be 'auto', 'cpu"),
         ("pretrain:", "pretrains:", "pretrains is unknown; known here: fetch, load, split"),
         ("split:\n  val_every: 10\n  twins: ignore", "split: 3", "split = 3 is not allowed: it sh"),

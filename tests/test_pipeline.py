@@ -130,6 +130,8 @@ STALE: dict[str, tuple[object, str]] = {
     "pretrain.lr": (1e-3, "pretrain"),
     "pretrain.embedding_lr": (1e-3, "pretrain"),
     "pretrain.muon_lr": (1e-3, "pretrain"),
+    "pretrain.muon_momentum": (0.5, "pretrain"),
+    "pretrain.beta1": (0.5, "pretrain"),
     "pretrain.beta2": (0.9, "pretrain"),
     "pretrain.warmup_steps": (2, "pretrain"),
     "pretrain.decay": (0.5, "pretrain"),
