@@ -87,6 +87,10 @@ def choose_compile(
         return False, "no Triton here"
     if work < _WORK_OF_MINUTES[device.type]:
         return False, "too short a training for it to pay"
+    try:
+        torch.compile(torch.neg)(torch.ones(8, device=device))
+    except (RuntimeError, OSError) as error:
+        return False, f"the compiler fails here: {str(error).strip().splitlines()[0]}"
     return True, "the training is long enough for it to pay"
 
 

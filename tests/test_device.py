@@ -1,4 +1,8 @@
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -6,9 +10,15 @@ import torch
 
 from nanopoet.device import choose_compile, choose_device, choose_precision, describe
 from nanopoet.errors import NanopoetError
+from tests.project import ROOT
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 LONG = 1e16
+
+
+def _working_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler that works, without its half minute."""
+    monkeypatch.setattr(torch, "compile", lambda function: function)
 
 
 def _with(monkeypatch: pytest.MonkeyPatch, *, compiler: bool) -> None:
@@ -34,9 +44,25 @@ def test_the_compiler_works_where_it_is_and_pays(
     why: str,
 ) -> None:
     _with(monkeypatch, compiler=compiler)
+    _working_compiler(monkeypatch)
     found, reason = choose_compile("auto", device, work)
     assert found is chosen
     assert why in reason
+
+
+def test_a_compiler_that_fails_is_not_used(tmp_path: Path) -> None:
+    script = "import torch; from nanopoet.device import choose_compile; "
+    script += "print(choose_compile('auto', torch.device('cpu'), 1e16))"
+    broken = shutil.which("false")
+    assert broken is not None
+    environment = os.environ | {"CXX": broken, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("(False, ")
+    assert "the compiler fails here: " in done.stdout
 
 
 @pytest.mark.parametrize("wanted", ["on", "off"])
