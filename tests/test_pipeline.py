@@ -134,7 +134,7 @@ STALE: dict[str, tuple[object, str]] = {
     "pretrain.beta1": (0.5, "pretrain"),
     "pretrain.beta2": (0.9, "pretrain"),
     "pretrain.warmup_steps": (2, "pretrain"),
-    "pretrain.decay": (0.5, "pretrain"),
+    "pretrain.decay": (0.25, "pretrain"),
     "pretrain.weight_decay": (0.1, "pretrain"),
     "pretrain.eval_every": (3, "pretrain"),
     "pretrain.eval_windows": (2, "pretrain"),
