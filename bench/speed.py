@@ -51,7 +51,8 @@ def _seed(device: torch.device) -> Iterator[int]:
 
 
 def _ours(params: PretrainParams, device: torch.device) -> Iterator[int]:
-    """The pipeline's own loop; looks at the validation loss are not part of it."""
+    """The pipeline's own loop, as the stage runs it, without looks at the validation loss."""
+    keep_freed_memory()
     params = params.model_copy(
         update={"device": device.type, "max_steps": 1_000_000, "eval_every": 1_000_001}
     )
@@ -183,7 +184,6 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    keep_freed_memory()
     steps = CONTENDERS[arguments.contender](device)
     for _ in range(WARM_UP):
         next(steps)
