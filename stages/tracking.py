@@ -33,7 +33,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from nanopoet.checkpoint import load_model
 from nanopoet.history import read_history
 from nanopoet.params import Params
-from nanopoet.tokenizer import BEGIN
+from nanopoet.tokenizer import BEGIN_ID
 from nanopoet.train import StepRecord
 
 EXPERIMENT = "nanopoet"
@@ -224,7 +224,7 @@ _SIGNATURE = ModelSignature(
     outputs=Schema([ColSpec(DataType.string)]),
     params=ParamSchema(
         [
-            ParamSpec("max_new_tokens", DataType.long, 48),
+            ParamSpec("max_new_tokens", DataType.long, 100),
             ParamSpec("temperature", DataType.double, 1.0),
             ParamSpec("seed", DataType.long, 0),
         ]
@@ -261,14 +261,15 @@ class Poet(PythonModel):
         generator = torch.Generator().manual_seed(settings["seed"])
         poems = []
         for prompt in model_input["prompt"]:
-            begin, text = self.tokenizer.encode(BEGIN), self.tokenizer.encode(prompt)
+            begin, text = [BEGIN_ID], self.tokenizer.encode(prompt)
             ids = self.model.generate(
                 torch.tensor([begin + text]),
                 settings["max_new_tokens"],
                 temperature=settings["temperature"],
                 generator=generator,
+                stop_id=BEGIN_ID,
             )
-            poems.append(self.tokenizer.decode(ids[0, 1:].tolist()))
+            poems.append(self.tokenizer.decode_poem(ids[0].tolist()))
         return poems
 
 

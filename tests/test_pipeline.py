@@ -83,7 +83,8 @@ prompts = pd.DataFrame({{"prompt": ["春", ""]}})
 first = model.predict(prompts, params={{"max_new_tokens": 5, "seed": 1}})
 again = model.predict(prompts, params={{"max_new_tokens": 5, "seed": 1}})
 assert first == again, (first, again)
-assert [len(poem) for poem in first] == [6, 5] and first[0][0] == "春", first
+assert first[0].startswith("春") and len(first[0]) <= 6 and len(first[1]) <= 5, first
+assert "B" not in "".join(first), first
 """
     done = subprocess.run(
         [sys.executable, "-I", "-c", script],
