@@ -10,6 +10,7 @@ from typing import Any
 
 import dvc.api
 import pandas as pd
+from dvc.scm import RevError
 
 from nanopoet.errors import NanopoetError
 from nanopoet.files import write_json
@@ -33,10 +34,11 @@ def figures(rev: str | None) -> dict[str, Any]:
 def main() -> None:
     known = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
     known["default"] = figures(None)
-    experiments = {row["Experiment"] for row in dvc.api.exp_show()}
     for name in read_yaml("recipes.yaml"):
-        if name in experiments:
+        try:
             known[name] = figures(name)
+        except RevError:
+            print(f"{name}: no such experiment; `make run RECIPE={name}` makes it")
     write_json(OUT, known)
     for name, entry in known.items():
         nats = entry["evaluate"]["nats_per_character"]
