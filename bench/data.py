@@ -62,13 +62,11 @@ def encode_per_character(text: str, id_of: dict[str, int]) -> list[int]:
 
 def peak_memory_of_load() -> float:
     """Peak resident memory of `load` in a process of its own, in MB."""
-    script = "import resource, bench.data as b; b.load(); " + (
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
+    script = "import bench.data as b, bench.memory as m; b.load(); print(m.peak_bytes())"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    return int(done.stdout) / 1024
+    return int(done.stdout) / 1e6
 
 
 def _fields(poem: Poem) -> tuple[str, ...]:

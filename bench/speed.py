@@ -6,7 +6,6 @@ geometry. `default, own batches` is the default recipe with the batch that it re
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from bench import seed
+from bench.memory import peak_bytes
 from nanopoet.classic import GPTLanguageModel
 from nanopoet.device import keep_freed_memory
 from nanopoet.params import PretrainParams, load_params
@@ -194,7 +194,7 @@ def main() -> None:
     peak = (
         torch.cuda.max_memory_allocated(device) / 1e9
         if device.type == "cuda"
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+        else peak_bytes() / 1e9
     )
     print(json.dumps({"tokens_per_second": tokens / min(times), "peak_gb": peak}))
 

@@ -1,10 +1,14 @@
 """What the comparisons rest on."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from bench import seed, speed, time_to_loss
+from bench.memory import peak_bytes
 from bench.trial import changed_params, hold_out
 from nanopoet.classic import GPTLanguageModel
 from nanopoet.errors import NanopoetError
@@ -69,3 +73,13 @@ def test_the_time_to_a_loss_is_that_of_the_first_look_below_it() -> None:
     curve = [{"seconds": float(i), "loss_val": loss} for i, loss in enumerate([9, 6.1, 5.9, 5.6])]
     assert time_to_loss.seconds_to(curve, 6.0) == 2.0
     assert time_to_loss.seconds_to(curve, 5.5) is None
+
+
+def test_peak_memory_is_that_of_the_process_alone() -> None:
+    """Not that of a large parent, which Linux's ru_maxrss would tell."""
+    ballast = np.ones(100_000_000)  # 800 MB
+    script = "from bench.memory import peak_bytes; print(peak_bytes())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert 0 < int(done.stdout) < ballast.nbytes / 4 < peak_bytes()

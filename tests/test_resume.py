@@ -65,6 +65,28 @@ def test_it_ends_with_the_same_weights(start: Start, scratch: Path, stops: list[
     assert _same(last, whole)
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_compiled_it_ends_with_the_same_weights_too(start: Start, scratch: Path) -> None:
+    def compiled() -> Trainer:
+        plain = start()
+        params = plain.params.model_copy(update={"compile": "on"})
+        model = build_model(plain.tokenizer.vocab_size, params)
+        return Trainer(model, plain._train_tokens, plain._train_tokens, plain.tokenizer, params)
+
+    whole = compiled()
+    list(whole)
+    part = compiled()
+    for _ in part:
+        if part.step == 3:
+            break
+    save_state(scratch, part, "run")
+    last = compiled()
+    assert restore_state(scratch, last) == "run"
+    list(last)
+    assert _same(last, whole)
+
+
 def test_without_a_state_it_starts_at_the_beginning(start: Start, scratch: Path) -> None:
     trainer = start()
     assert restore_state(scratch, trainer) is None
