@@ -5,6 +5,7 @@ Prints the tables and writes them, with a picture, to docs/bench-<device>.md and
 
 import argparse
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
@@ -32,17 +33,24 @@ def main() -> None:
     keep_freed_memory()
     out = Path("docs") / f"bench-{device.type}"
 
-    tables = [_where(device), _training(device), _generation(device)]
+    text = f"# Measured by `python -m bench --device {device.type}`\n"
+    for table in _tables(arguments, device, out.with_suffix(".png")):
+        print(f"\n{table}", flush=True)
+        text += f"\n{table}\n"
+    with atomic_write(out.with_suffix(".md")) as file:
+        file.write(text.encode())
+
+
+def _tables(arguments: argparse.Namespace, device: torch.device, picture: Path) -> Iterator[str]:
+    yield _where(device)
+    yield _training(device)
+    yield _generation(device)
     if not arguments.without_loss:
         curves = time_to_loss.measure_all(device.type)
-        tables.append(_time_to_loss(curves))
-        _plot(curves, out.with_suffix(".png"))
+        _plot(curves, picture)
+        yield _time_to_loss(curves)
     if not arguments.without_data:
-        tables.append(data.table())
-    text = "\n\n".join(tables)
-    with atomic_write(out.with_suffix(".md")) as file:
-        file.write(f"# Measured by `python -m bench --device {device.type}`\n\n{text}\n".encode())
-    print(text)
+        yield data.table()
 
 
 def _where(device: torch.device) -> str:
@@ -51,7 +59,7 @@ def _where(device: torch.device) -> str:
 
 def _training(device: torch.device) -> str:
     rows = speed.measure_all(device.type)
-    params = load_params().pretrain
+    params = load_params().pretrain.model_copy(update=speed.GEOMETRY)
     rate = speed.matmul_rate(device, params)
     seed = rows[0]["tokens_per_second"]
     lines = [

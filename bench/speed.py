@@ -26,6 +26,7 @@ from nanopoet.tokenizer import CharTokenizer
 from nanopoet.train import Trainer, build_model
 
 VOCAB_SIZE, BATCH_SIZE, BLOCK_SIZE = 11_868, 64, 256
+GEOMETRY = {"batch_size": BATCH_SIZE, "block_size": BLOCK_SIZE}
 WARM_UP, STEPS = 2, 4
 
 
@@ -66,8 +67,7 @@ def _ours(params: PretrainParams, device: torch.device) -> Iterator[int]:
 
 
 def _default(device: torch.device) -> Iterator[int]:
-    update = {"batch_size": BATCH_SIZE, "block_size": BLOCK_SIZE}
-    return _ours(load_params().pretrain.model_copy(update=update), device)
+    return _ours(load_params().pretrain.model_copy(update=GEOMETRY), device)
 
 
 def _default_own_batches(device: torch.device) -> Iterator[int]:
