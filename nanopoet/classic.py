@@ -4,9 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nanopoet.attention import causal_attention
 from nanopoet.cache import KVCache
 from nanopoet.dropout import dropout
 from nanopoet.language_model import LanguageModel
+from nanopoet.linear import Linear
 
 
 class CausalSelfAttention(nn.Module):
@@ -16,8 +18,8 @@ class CausalSelfAttention(nn.Module):
         super().__init__()
         self.head_num = head_num
         self.dropout = dropout
-        self.qkv = nn.Linear(emb_size, 3 * emb_size, bias=False)
-        self.proj = nn.Linear(emb_size, emb_size)
+        self.qkv = Linear(emb_size, 3 * emb_size, bias=False)
+        self.proj = Linear(emb_size, emb_size)
 
     def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
         """(B, T, C) → (B, T, C)"""
@@ -27,14 +29,7 @@ class CausalSelfAttention(nn.Module):
         if cache:
             k, v = cache.extend(layer, k, v)
         p = self.dropout if self.training else 0.0
-        if p and x.device.type == "cpu":
-            # The CPU's fused kernel has no dropout.
-            scores = q * k.shape[-1] ** -0.5 @ k.transpose(-2, -1)  # (B, H, T, T)
-            future = torch.ones(T, T, dtype=torch.bool, device=x.device).triu(1)
-            weights = scores.masked_fill(future, float("-inf")).softmax(dim=-1)
-            y = dropout(weights.to(v.dtype), p) @ v
-        else:
-            y = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=T > 1)
+        y = causal_attention(q, k, v, p)
         return dropout(self.proj(y.transpose(1, 2).reshape(B, T, C)), p)
 
 
@@ -44,8 +39,8 @@ class MLP(nn.Module):
     def __init__(self, emb_size: int, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout
-        self.fc = nn.Linear(emb_size, 4 * emb_size)
-        self.proj = nn.Linear(4 * emb_size, emb_size)
+        self.fc = Linear(emb_size, 4 * emb_size)
+        self.proj = Linear(4 * emb_size, emb_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) → (B, T, C)"""
@@ -115,7 +110,7 @@ class GPTLanguageModel(LanguageModel):
         self.position_embedding = nn.Embedding(block_size, emb_size)
         self.blocks = nn.ModuleList(Block(emb_size, head_num, dropout) for _ in range(layer_num))
         self.ln_f = nn.LayerNorm(emb_size)
-        self.lm_head = nn.Linear(emb_size, vocab_size)
+        self.lm_head = Linear(emb_size, vocab_size)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02, generator=generator)

@@ -69,7 +69,7 @@ def choose_compile(
 ) -> tuple[bool, str]:
     """Whether to let torch's compiler work, and why; `auto` does where it is there and will pay.
 
-    It takes about half a minute and then saves a fifth of the time, so a training
+    It takes about half a minute and then saves a sixth of the time, so a training
     has to be minutes long. On a CPU the compiler needs a C++ compiler, on CUDA Triton.
 
     Args:
@@ -82,7 +82,7 @@ def choose_compile(
     if device.type not in _WORK_OF_MINUTES:
         return False, f"the compiler is not tried on {device.type}"
     if device.type == "cpu" and not _has_cpp_compiler():
-        return False, "no C++ compiler here: install g++ for a fifth less time"
+        return False, "no C++ compiler here: install g++ for a sixth less time"
     if device.type == "cuda" and find_spec("triton") is None:
         return False, "no Triton here"
     if work < _WORK_OF_MINUTES[device.type]:

@@ -70,8 +70,13 @@ def _sample(logits: Tensor, temperature: float, generator: torch.Generator | Non
     """(B, V) logits → (B, 1) ids."""
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)
-    probabilities = torch.softmax(logits.float() / temperature, dim=-1)
-    return torch.multinomial(probabilities, num_samples=1, generator=generator)
+    # A multinomial draws V random numbers a row, which takes longer than all the rest.
+    share = torch.softmax(logits.contiguous().float() / temperature, dim=-1).cumsum(dim=-1)
+    total = share[:, -1:].contiguous()
+    point = total * torch.rand(total.shape, generator=generator, device=total.device)
+    # Rounding may put the point at the very end, behind the last id that is possible at all.
+    last = torch.searchsorted(share, total)
+    return torch.minimum(torch.searchsorted(share, point, right=True), last)
 
 
 def as_lines(text: str) -> str:

@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nanopoet.attention import causal_attention
 from nanopoet.cache import KVCache
 from nanopoet.dropout import dropout
 from nanopoet.language_model import LanguageModel
+from nanopoet.linear import Linear
 
 ROPE_THETA = 10_000.0
 """Base of the rotary wavelengths (Su et al. 2021, https://arxiv.org/abs/2104.09864)."""
@@ -20,20 +22,26 @@ NORM_EPS = 1e-6
 
 def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
     """Scale the last dimension to a root mean square of 1, then by `weight`; fp32."""
-    return F.rms_norm(x.float(), weight.shape, weight, NORM_EPS)
+    return F.rms_norm(x.float(), x.shape[-1:], eps=NORM_EPS) * weight
 
 
-def rotary_angles(start: int, stop: int, head_size: int, device: torch.device) -> Tensor:
-    """Angle of each position from `start` to `stop` and each pair of channels, (T, D / 2)."""
+def rotary_tables(
+    start: int, stop: int, head_size: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """What `rotate` multiplies with from position `start` to `stop`: cosines and signed sines,
+    (T, D) each.
+    """
     pairs = torch.arange(0, head_size, 2, device=device, dtype=torch.float32)
     positions = torch.arange(start, stop, device=device, dtype=torch.float32)
-    return torch.outer(positions, ROPE_THETA ** (-pairs / head_size))
+    angles = torch.outer(positions, ROPE_THETA ** (-pairs / head_size))
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn channels d and d + D/2 of (B, T, H, D) together; cosine and sine are (T, 1, D / 2)."""
+    """Turn channels d and d + D/2 of x, (..., D), together; tables that fit x's shape."""
     a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+    return x * cos + torch.cat([b, a], dim=-1) * sin
 
 
 class Attention(nn.Module):
@@ -42,27 +50,21 @@ class Attention(nn.Module):
     def __init__(self, emb_size: int, head_num: int) -> None:
         super().__init__()
         self.head_num = head_num
-        head_size = emb_size // head_num
-        self.q_proj = nn.Linear(emb_size, emb_size, bias=False)
-        self.k_proj = nn.Linear(emb_size, emb_size, bias=False)
-        self.v_proj = nn.Linear(emb_size, emb_size, bias=False)
-        self.o_proj = nn.Linear(emb_size, emb_size, bias=False)
-        self.q_norm = nn.Parameter(torch.ones(head_size))
-        self.k_norm = nn.Parameter(torch.ones(head_size))
+        self.qkv_proj = Linear(emb_size, 3 * emb_size, bias=False)
+        self.o_proj = Linear(emb_size, emb_size, bias=False)
+        self.qk_norm = nn.Parameter(torch.ones(2, 1, emb_size // head_num))
 
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, cache: KVCache | None, layer: int
     ) -> Tensor:
         """(B, T, C) → (B, T, C)"""
         B, T, C = x.shape
-        heads = (B, T, self.head_num, C // self.head_num)
-        v = self.v_proj(x).view(heads)
-        q = rotate(rms_norm(self.q_proj(x).view(heads), self.q_norm), cos, sin).to(v.dtype)
-        k = rotate(rms_norm(self.k_proj(x).view(heads), self.k_norm), cos, sin).to(v.dtype)
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, H, T, D)
+        qkv = self.qkv_proj(x).view(B, T, 3, self.head_num, C // self.head_num)
+        qk = rotate(rms_norm(qkv[:, :, :2], self.qk_norm), cos, sin).to(qkv.dtype)
+        q, k, v = (y.transpose(1, 2) for y in (qk[:, :, 0], qk[:, :, 1], qkv[:, :, 2]))
         if cache:
             k, v = cache.extend(layer, k, v)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=T > 1)
+        y = causal_attention(q, k, v)
         out: Tensor = self.o_proj(y.transpose(1, 2).reshape(B, T, C))
         return out
 
@@ -72,13 +74,13 @@ class MLP(nn.Module):
 
     def __init__(self, emb_size: int, mlp_size: int) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(emb_size, mlp_size, bias=False)
-        self.up_proj = nn.Linear(emb_size, mlp_size, bias=False)
-        self.down_proj = nn.Linear(mlp_size, emb_size, bias=False)
+        self.gate_up_proj = Linear(emb_size, 2 * mlp_size, bias=False)
+        self.down_proj = Linear(mlp_size, emb_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) → (B, T, C)"""
-        y: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
+        y: Tensor = self.down_proj(F.silu(gate) * up)
         return y
 
 
@@ -154,7 +156,7 @@ class ModernLanguageModel(LanguageModel):
             Block(emb_size, head_num, mlp_size, dropout) for _ in range(layer_num)
         )
         self.norm = nn.Parameter(torch.ones(emb_size))
-        self.lm_head = nn.Linear(emb_size, vocab_size, bias=False)
+        self.lm_head = Linear(emb_size, vocab_size, bias=False)
         self._init_weights(generator)
 
     def _init_weights(self, generator: torch.Generator | None) -> None:
@@ -171,8 +173,8 @@ class ModernLanguageModel(LanguageModel):
         start = cache.length if cache else 0
         x = self.token_embedding(idx)
         head_size = self.config["emb_size"] // self.config["head_num"]
-        angles = rotary_angles(start, start + idx.shape[1], head_size, x.device)[:, None]
-        cos, sin = angles.cos(), angles.sin()  # (T, 1, D / 2)
+        tables = rotary_tables(start, start + idx.shape[1], head_size, x.device)
+        cos, sin = (table[:, None, None] for table in tables)  # (T, 1, 1, D)
         for layer, block in enumerate(self.blocks):
             x = block(x, cos, sin, cache, layer)
         if cache:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nanopoet.generate import generate
+from nanopoet.generate import _sample, generate
 from nanopoet.language_model import LanguageModel
 from tests.test_language_model import model  # noqa: F401
 
@@ -67,3 +67,23 @@ def test_a_stopped_sequence_gets_nothing_more(model: LanguageModel) -> None:  # 
         first = row.index(5)
         assert set(row[first:]) == {5}
     assert ids[:, -2].ne(5).any()  # it ended when the last one did
+
+
+def test_ids_come_as_often_as_their_probabilities_say() -> None:
+    logits = torch.tensor([0.0, float("-inf"), 2.0, -1.0, 1.0, float("-inf")])
+    rows = logits.expand(20_000, -1)
+    for temperature in (1.0, 0.5):
+        ids = _sample(rows, temperature, torch.Generator().manual_seed(3))
+        share = ids.flatten().bincount(minlength=6)
+        expected = (logits / temperature).softmax(dim=-1)
+        torch.testing.assert_close(share / 20_000, expected, atol=0.01, rtol=0)
+        assert not share[expected == 0].any()
+
+
+@pytest.mark.parametrize("point", [0.0, 1.0])
+def test_the_ends_of_the_range_hit_possible_ids(
+    point: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, point))
+    logits = torch.tensor([[float("-inf"), 1.0, float("-inf"), 3.0, float("-inf")]])
+    assert _sample(logits, 1.0, None).item() == (3 if point else 1)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nanopoet.modern import ModernLanguageModel, rms_norm, rotary_angles, rotate
+from nanopoet.modern import ModernLanguageModel, rms_norm, rotary_tables, rotate
 
 
 def _model() -> ModernLanguageModel:
@@ -28,8 +28,7 @@ def test_rms_norm_is_torch_s() -> None:
 
 def test_a_rotated_product_depends_on_the_distance_alone() -> None:
     q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
-    angles = rotary_angles(0, 20, 8, torch.device("cpu"))[:, None]
-    cos, sin = angles.cos(), angles.sin()
+    cos, sin = rotary_tables(0, 20, 8, torch.device("cpu"))
 
     def product(i: int, j: int) -> torch.Tensor:
         return (rotate(q, cos[i], sin[i]) * rotate(k, cos[j], sin[j])).sum()

@@ -119,9 +119,11 @@ def test_torch_s_global_generator_is_left_alone(run: Train) -> None:
 
 
 def test_micro_batches_add_up_to_the_batch(run: Train) -> None:
-    whole, _ = run(micro_batch_size=4, dropout=0.0)
-    parts, _ = run(micro_batch_size=1, dropout=0.0)
-    torch.testing.assert_close(_weights(whole), _weights(parts), atol=2e-3, rtol=0)
+    _, whole = run(micro_batch_size=4, dropout=0.0)
+    _, parts = run(micro_batch_size=1, dropout=0.0)
+    for one, other in zip(whole, parts, strict=True):
+        assert one.loss_train == pytest.approx(other.loss_train, rel=1e-3)
+        assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-2)
 
 
 def test_a_diverged_loss_names_the_step(run: Train) -> None:

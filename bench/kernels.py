@@ -1,0 +1,71 @@
+"""Our two shortcuts on a CPU, each against torch's own: `python -m bench.kernels`."""
+
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+from time import perf_counter
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nanopoet.attention import causal_attention
+from nanopoet.device import choose_compile, choose_precision
+from nanopoet.linear import Linear
+from nanopoet.params import load_params
+
+ROUNDS = 30
+
+
+def table() -> str:
+    """Both comparisons, as a table."""
+    lines = ["| the same on this CPU | torch's own, ms | ours, ms | quicker |", "|---|---|---|---|"]
+    for name, plain, ours in [*_products(), *_attention()]:
+        lines.append(f"| {name} | {plain:.2f} | {ours:.2f} | {plain / ours:.1f} × |")
+    return "\n".join(lines)
+
+
+@torch.no_grad()
+def _products() -> list[tuple[str, float, float]]:
+    """The output layer's product for one row and for 32."""
+    layer = Linear(load_params().pretrain.emb_size, 11_868, bias=False)
+    rows = []
+    for count in (1, 32):
+        x = torch.randn(count, layer.in_features)
+        plain = partial(F.linear, x, layer.weight)
+        rows.append((f"output layer, {count} rows", _time(plain), _time(partial(layer, x))))
+    return rows
+
+
+def _attention() -> list[tuple[str, float, float]]:
+    """Forward and backward of a micro-batch's attention."""
+    cpu, params = torch.device("cpu"), load_params().pretrain
+    dtype = torch.bfloat16 if choose_precision("auto", cpu)[0] == "bf16" else torch.float32
+    ours, theirs = causal_attention, partial(F.scaled_dot_product_attention, is_causal=True)
+    if choose_compile("auto", cpu, float("inf"))[0]:
+        ours = torch.compile(causal_attention, dynamic=False)
+    rows = []
+    for T in (128, 256):
+        shape = params.micro_batch_size, T, params.head_num, params.emb_size // params.head_num
+        qkv = [torch.randn(shape, dtype=dtype).transpose(1, 2).requires_grad_() for _ in "qkv"]
+        times = [_time(partial(_forward_backward, way, qkv)) for way in (theirs, ours)]
+        rows.append((f"attention over {T} positions", times[0], times[1]))
+    return rows
+
+
+def _forward_backward(attention: Callable[..., Tensor], qkv: list[Tensor]) -> None:
+    torch.autograd.grad(attention(*qkv).sum(), qkv)
+
+
+def _time(work: Callable[[], object]) -> float:
+    """Milliseconds of the median call, after some that warm up."""
+    times = []
+    for _ in range(ROUNDS):
+        start = perf_counter()
+        work()
+        times.append(1e3 * (perf_counter() - start))
+    return median(times[ROUNDS // 5 :])
+
+
+if __name__ == "__main__":
+    print(table())

@@ -1,0 +1,54 @@
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from nanopoet.attention import SHORT, causal_attention
+
+
+def _qkv(T: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    q, k, v = torch.randn(3, 2, 3, T, 8, generator=torch.Generator().manual_seed(T))
+    return q.requires_grad_(), k.requires_grad_(), v.requires_grad_()
+
+
+@pytest.mark.parametrize("T", [1, 2, 33, SHORT, SHORT + 1])
+def test_it_is_torch_s_with_its_gradients(T: int) -> None:
+    q, k, v = _qkv(T)
+    direction = torch.randn(2, 3, T, 8)
+    ours = causal_attention(q, k, v)
+    theirs = scaled_dot_product_attention(q, k, v, is_causal=True)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(
+        torch.autograd.grad((ours * direction).sum(), [q, k, v]),
+        torch.autograd.grad((theirs * direction).sum(), [q, k, v]),
+    )
+
+
+def test_large_scores_stay_finite() -> None:
+    q, k, v = (x.detach() for x in _qkv(5))
+    ours = causal_attention(1e4 * q, k, v)
+    theirs = scaled_dot_product_attention(1e4 * q, k, v, is_causal=True)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_bf16_comes_out_as_bf16() -> None:
+    q, k, v = _qkv(33)
+    ours = causal_attention(q.bfloat16(), k.bfloat16(), v.bfloat16())
+    assert ours.dtype == torch.bfloat16
+    exact = scaled_dot_product_attention(q, k, v, is_causal=True)
+    torch.testing.assert_close(ours.float(), exact, atol=0.03, rtol=0.03)
+
+
+def test_a_lone_query_sees_all_keys() -> None:
+    q, k, v = _qkv(6)
+    torch.testing.assert_close(
+        causal_attention(q[:, :, -1:], k, v), causal_attention(q, k, v)[:, :, -1:]
+    )
+
+
+def test_dropped_weights_keep_the_mean() -> None:
+    q, k, _ = (x.detach() for x in _qkv(40))
+    ones = torch.ones(2, 3, 40, 8)
+    torch.manual_seed(0)
+    y = torch.stack([causal_attention(q, k, ones, p=0.5) for _ in range(50)])
+    assert set(y[:, :, :, 0].flatten().tolist()) == {0.0, 2.0}  # the first position sees but itself
+    assert y.mean().item() == pytest.approx(1, abs=0.02)
