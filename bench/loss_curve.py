@@ -1,4 +1,4 @@
-"""models/poet/history.csv → docs/loss.png, the picture in README."""
+"""models/poet/ → docs/loss.png, the picture in README."""
 
 import json
 import math

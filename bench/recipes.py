@@ -25,8 +25,7 @@ def figures(rev: str | None) -> dict[str, Any]:
         stage: json.loads(dvc.api.read(f"metrics/{stage}.json", rev=rev))
         for stage in ("pretrain", "evaluate")
     }
-    history = pd.read_csv(io.StringIO(dvc.api.read("models/poet/history.csv", rev=rev)))
-    looks = history.dropna(subset="loss_val")
+    looks = pd.read_csv(io.StringIO(dvc.api.read("models/poet/evaluations.csv", rev=rev)))
     curve = dict(zip(looks["step"].astype(str), looks["loss_val"].round(4), strict=True))
     return metrics | {"loss_val": curve}
 

@@ -76,6 +76,15 @@ def regular_style(content: str) -> str | None:
     return style if style and all(len(line) == length for line in lines) else None
 
 
+def verse_form(poem: Poem) -> str:
+    """The regular form of a poem, else 诗经, else 词等: ci and whatever a corpus has beside them.
+
+    >>> verse_form(Poem(content="關關雎鳩，在河之洲。", title="", author="", style="诗经"))
+    '诗经'
+    """
+    return regular_style(poem["content"]) or (_SHIJING if poem["style"] == _SHIJING else "词等")
+
+
 def read_corpus(source: str | Path, dropped: Counter[str]) -> Iterator[Poem]:
     """Yield the poems of `source` in corpus order.
 

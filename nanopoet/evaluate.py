@@ -1,6 +1,7 @@
 """How well a model predicts poems that it has not seen."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -111,6 +112,24 @@ def prediction_figures(
         if chosen.any():
             share = nats[chosen].sum().item() / characters[chosen].sum().item()
             figures[f"nats_per_character_{name}"] = share
+    return figures
+
+
+def nats_by_form(nats: Array, characters: Array, forms: Sequence[str]) -> dict[str, float]:
+    """Nats per character over the poems of each form, the commonest form first.
+
+    Args:
+        nats: (N,) what each poem needs.
+        characters: (N,) how long it is.
+        forms: N names.
+
+    >>> nats_by_form(np.array([6.0, 30.0, 60.0]), np.array([2, 10, 10]), ["词", "诗", "诗"])
+    {'诗': 4.5, '词': 3.0}
+    """
+    figures = {}
+    for form, _ in Counter(forms).most_common():
+        chosen = np.array([other == form for other in forms])
+        figures[form] = nats[chosen].sum().item() / characters[chosen].sum().item()
     return figures
 
 

@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from nanopoet.language_model import LanguageModel
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def generate(
     model: "LanguageModel",
     idx: Tensor,
     max_new_tokens: int,
     *,
     temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
     generator: torch.Generator | None = None,
     stop_id: int | None = None,
     use_cache: bool = True,
@@ -32,6 +34,9 @@ def generate(
         idx: (B, T) token ids to continue, T at least 1.
         max_new_tokens: how many to append.
         temperature: divides the logits; 0 takes the likeliest token.
+        top_k: draw from the k likeliest tokens only; None from all.
+        top_p: draw from the likeliest tokens only, as many as it takes for their probabilities
+            to add up to it (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751).
         generator: source of randomness on the model's device; torch's global one by default.
         stop_id: a sequence that has got this token gets nothing but it; all of them, and it ends.
         use_cache: keep keys and values; without it every step computes them all again, to the
@@ -54,7 +59,8 @@ def generate(
                 hidden = model.hidden(idx[:, start + cache.length :], cache)
             else:
                 hidden = model.hidden(idx[:, start:])
-            following = _sample(model.lm_head(hidden[:, -1]), temperature, generator)  # (B, 1)
+            logits = model.lm_head(hidden[:, -1])  # (B, V)
+            following = _sample(logits, temperature, top_k, top_p, generator)  # (B, 1)
             if stop_id is not None:
                 following[stopped] = stop_id
                 stopped |= following == stop_id
@@ -66,12 +72,27 @@ def generate(
     return idx
 
 
-def _sample(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
+def _sample(
+    logits: Tensor,
+    temperature: float,
+    top_k: int | None,
+    top_p: float,
+    generator: torch.Generator | None,
+) -> Tensor:
     """(B, V) logits → (B, 1) ids."""
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)
+    logits = logits.contiguous().float() / temperature
+    if top_k is not None and top_k < logits.shape[-1]:
+        least = logits.topk(top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < least, float("-inf"))
+    if top_p < 1:
+        ordered, ids = logits.sort(descending=True)
+        p = ordered.softmax(dim=-1)
+        beyond = p.cumsum(dim=-1) - p >= top_p  # never the likeliest
+        logits = logits.scatter(-1, ids, ordered.masked_fill(beyond, float("-inf")))
     # A multinomial draws V random numbers a row, which takes longer than all the rest.
-    share = torch.softmax(logits.contiguous().float() / temperature, dim=-1).cumsum(dim=-1)
+    share = torch.softmax(logits, dim=-1).cumsum(dim=-1)
     total = share[:, -1:].contiguous()
     point = total * torch.rand(total.shape, generator=generator, device=total.device)
     # Rounding may put the point at the very end, behind the last id that is possible at all.

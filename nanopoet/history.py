@@ -1,32 +1,32 @@
-"""The course of a training run as files: loss at each step, samples at each evaluation."""
+"""The course of a training run as files without an empty cell.
+
+history.csv       a row per step
+evaluations.csv   a row per look at the validation loss
+samples.json      step → prompt → poem, per look
+"""
 
 import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from nanopoet.errors import NanopoetError
 from nanopoet.files import atomic_write, write_json
 from nanopoet.train import StepRecord
 
-_NUMBERS = [field.name for field in fields(StepRecord) if field.name != "sample"]
+_HISTORY = ("step", "tokens", "lr", "loss_train", "grad_norm")
+_EVALUATIONS = ("step", "tokens", "loss_val")
 
 
 def write_history(folder: str | Path, records: Sequence[StepRecord]) -> None:
-    """Write `history.csv`, a row per step, and `samples.json`, an entry per evaluation.
-
-    What a step does not have is an empty cell.
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _NUMBERS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(asdict, records))
-    with atomic_write(Path(folder) / "history.csv") as file:
-        file.write(text.getvalue().encode())
-    samples = {str(r.step): r.sample for r in records if r.sample is not None}
-    write_json(Path(folder) / "samples.json", samples)
+    """Write the three files."""
+    folder = Path(folder)
+    looks = [record for record in records if record.loss_val is not None]
+    _write_csv(folder / "history.csv", _HISTORY, records)
+    _write_csv(folder / "evaluations.csv", _EVALUATIONS, looks)
+    write_json(folder / "samples.json", {str(look.step): look.samples for look in looks})
 
 
 def read_history(folder: str | Path) -> list[StepRecord]:
@@ -38,22 +38,37 @@ def read_history(folder: str | Path) -> list[StepRecord]:
     folder = Path(folder)
     try:
         samples = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
-        with open(folder / "history.csv", encoding="utf-8", newline="") as file:
-            return [_record(row, samples) for row in csv.DictReader(file)]
+        looks = {
+            row["step"]: {"loss_val": float(row["loss_val"]), "samples": samples[row["step"]]}
+            for row in _read_csv(folder / "evaluations.csv")
+        }
+        return [
+            StepRecord(
+                step=int(row["step"]),
+                tokens=int(row["tokens"]),
+                lr=float(row["lr"]),
+                loss_train=float(row["loss_train"]),
+                grad_norm=float(row["grad_norm"]),
+                **looks.get(row["step"], {}),
+            )
+            for row in _read_csv(folder / "history.csv")
+        ]
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise NanopoetError(
-            f"{folder}: history.csv or samples.json is missing or damaged ({error}); run "
-            f"`dvc repro pretrain`"
+            f"{folder}: history.csv, evaluations.csv or samples.json is missing or damaged "
+            f"({error}); run `dvc repro pretrain`"
         ) from None
 
 
-def _record(row: dict[str, str], samples: dict[str, str]) -> StepRecord:
-    return StepRecord(
-        step=int(row["step"]),
-        tokens=int(row["tokens"]),
-        lr=float(row["lr"]),
-        loss_train=float(row["loss_train"]),
-        grad_norm=float(row["grad_norm"]),
-        loss_val=float(row["loss_val"]) if row["loss_val"] else None,
-        sample=samples.get(row["step"]),
-    )
+def _write_csv(path: Path, columns: Sequence[str], records: Sequence[StepRecord]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([getattr(record, column) for column in columns] for record in records)
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def _read_csv(path: Path) -> list[dict[str, Any]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

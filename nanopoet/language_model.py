@@ -122,6 +122,8 @@ class LanguageModel(nn.Module, ABC):
         max_new_tokens: int,
         *,
         temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float = 1.0,
         generator: torch.Generator | None = None,
         stop_id: int | None = None,
     ) -> Tensor:
@@ -131,6 +133,8 @@ class LanguageModel(nn.Module, ABC):
             idx,
             max_new_tokens,
             temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
             generator=generator,
             stop_id=stop_id,
         )

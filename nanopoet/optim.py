@@ -5,6 +5,10 @@ import torch
 from nanopoet.language_model import LanguageModel
 from nanopoet.params import PretrainParams
 
+NS_STEPS = 3
+"""Newton–Schulz iterations of Muon. Its usual five take a fifth of a step here and gain nothing
+(docs/recipe.md)."""
+
 
 def make_optimizers(model: LanguageModel, params: PretrainParams) -> list[torch.optim.Optimizer]:
     """The optimisers that together update every parameter of `model` once.
@@ -32,6 +36,7 @@ def make_optimizers(model: LanguageModel, params: PretrainParams) -> list[torch.
         lr=params.muon_lr,
         weight_decay=params.weight_decay,
         momentum=params.muon_momentum,
+        ns_steps=NS_STEPS,
     )
     return [adamw, muon]
 

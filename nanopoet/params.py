@@ -1,7 +1,7 @@
 """params.yaml, typed and checked: one class per section, one section per stage."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -91,8 +91,10 @@ class PretrainParams(_Section):
     """Steps between two looks at the validation loss and a sample."""
     eval_windows: int = Field(ge=1)
     """Validation windows, spread evenly, that such a look scores."""
+    sample_prompts: list[Annotated[str, Field(pattern=r"^[^\s'\"]*$")]] = Field(min_length=1)
+    """What the samples at such a look begin with, without spaces and quotes; '' is nothing."""
     sample_length: int = Field(ge=1)
-    """Characters in the sample at such a look."""
+    """Most characters that such a sample gets beyond its prompt."""
     checkpoint_every: int = Field(ge=1)
     """Steps between two savings of the training's state, from which it goes on if it is
     interrupted."""

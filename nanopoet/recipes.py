@@ -50,6 +50,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(repr(item) for item in value)}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -63,17 +63,17 @@ def discard_state(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def save_state(folder: str | Path, trainer: Trainer, run_id: str) -> None:
+def save_state(folder: str | Path, trainer: Trainer, run_id: str | None) -> None:
     """Write the state of a training and remove the one before it.
 
     Args:
         folder: scratch that belongs to this training alone.
         trainer: its weights, optimiser state and records are saved.
-        run_id: the run to which the training logs.
+        run_id: the run to which the training logs, if there is one yet.
     """
     folder = Path(folder)
     older = list(folder.glob(_PATTERN))
-    notes = {"run_id": run_id, "records": json.dumps(list(map(asdict, trainer.records)))}
+    notes = {"run_id": run_id or "", "records": json.dumps(list(map(asdict, trainer.records)))}
     raw = safetensors.torch.save(_tensors(trainer), metadata=notes)
     digest = hashlib.sha256(raw).hexdigest()
     with atomic_write(folder / f"step_{trainer.step:08d}.{digest}.safetensors") as file:
@@ -86,7 +86,7 @@ def restore_state(folder: str | Path, trainer: Trainer) -> str | None:
     """Put `trainer` where the newest whole state in `folder` left it.
 
     Returns:
-        the id of the run that it logged to, or None if there is no whole state.
+        the id of the run that it logged to; None if there was none or there is no whole state.
     """
     for path in sorted(Path(folder).glob(_PATTERN), reverse=True):
         raw = path.read_bytes()
@@ -96,7 +96,7 @@ def restore_state(folder: str | Path, trainer: Trainer) -> str | None:
             notes = file.metadata()
         _restore_tensors(trainer, safetensors.torch.load(raw))
         trainer.records = [StepRecord(**record) for record in json.loads(notes["records"])]
-        return str(notes["run_id"])
+        return notes["run_id"] or None
     return None
 
 

@@ -31,7 +31,7 @@ class StepRecord:
         grad_norm: Euclidean norm of the gradient of the mean loss per token.
         loss_val: loss on the fixed validation windows after it, in nats per character; None
             between evaluations.
-        sample: what the model writes after it; None between evaluations.
+        samples: what the model writes after it, poem by prompt; None between evaluations.
     """
 
     step: int
@@ -40,7 +40,7 @@ class StepRecord:
     loss_train: float
     grad_norm: float
     loss_val: float | None = None
-    sample: str | None = None
+    samples: dict[str, str] | None = None
 
 
 def build_model(vocab_size: int, params: PretrainParams) -> LanguageModel:
@@ -146,11 +146,11 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         self.seconds += time.perf_counter() - start
 
-        loss_val = sample = None
+        loss_val = samples = None
         if step % params.eval_every == 0 or step == params.max_steps - 1:
             loss_val = self.mean_val_loss()
             self._check_finite(loss_val=loss_val)
-            sample = self.write_sample()
+            samples = self.write_samples()
         return StepRecord(
             step=step,
             tokens=(step + 1) * params.batch_size * params.block_size,
@@ -158,7 +158,7 @@ class Trainer:
             loss_train=loss_train,
             grad_norm=grad_norm,
             loss_val=loss_val,
-            sample=sample,
+            samples=samples,
         )
 
     def _accumulate(self, inputs: Tensor, targets: Tensor) -> float:
@@ -193,14 +193,19 @@ class Trainer:
             total += losses.double().sum().item()
         return total / int(np.count_nonzero(targets != BEGIN_ID))
 
-    def write_sample(self) -> str:
-        """At most `sample_length` characters from BEGIN, with the same random numbers each time."""
-        generator = torch.Generator(self.device).manual_seed(self.params.seed)
-        context = torch.full((1, 1), BEGIN_ID, device=self.device)
-        ids = self.model.generate(
-            context, self.params.sample_length, generator=generator, stop_id=BEGIN_ID
-        )
-        return self.tokenizer.decode_poem(ids[0].tolist())
+    def write_samples(self) -> dict[str, str]:
+        """A poem that begins with each of `sample_prompts`, with the same random numbers each
+        time.
+        """
+        poems = {}
+        for prompt in self.params.sample_prompts:
+            generator = torch.Generator(self.device).manual_seed(self.params.seed)
+            begin = torch.tensor([[BEGIN_ID, *self.tokenizer.encode(prompt)]], device=self.device)
+            ids = self.model.generate(
+                begin, self.params.sample_length, generator=generator, stop_id=BEGIN_ID
+            )
+            poems[prompt] = self.tokenizer.decode_poem(ids[0].tolist())
+        return poems
 
     def _check_finite(self, **figures: float) -> None:
         for name, value in figures.items():

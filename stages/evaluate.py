@@ -1,20 +1,24 @@
-"""models/poet/ and the validation poems → metrics/evaluate.json, data/samples.txt."""
+"""models/poet/ and the validation poems → metrics/evaluate.json, poems, loss by form."""
 
 from pathlib import Path
 
 from nanopoet.checkpoint import load_model
+from nanopoet.corpus import verse_form
 from nanopoet.device import choose_device, choose_precision, keep_freed_memory
-from nanopoet.evaluate import poem_nats, prediction_figures, write_poems
+from nanopoet.evaluate import nats_by_form, poem_nats, prediction_figures, write_poems
 from nanopoet.files import atomic_write, write_json
 from nanopoet.generate import as_lines
 from nanopoet.params import load_params
+from nanopoet.poems import iter_poems
 from nanopoet.tensors import TokenArrays
 from nanopoet.twins import load_twins
 from stages import tracking
+from stages.account import Evaluation, flat_params
 from stages.stage import run
 
 MODEL = Path("models/poet")
 SAMPLES = Path("data/samples.txt")
+FORMS = Path("data/loss_by_form.csv")
 
 
 def main() -> None:
@@ -43,10 +47,16 @@ def main() -> None:
         device=device,
     )
     figures = prediction_figures(nats, val.characters, load_twins("data/val_twins.json", len(nats)))
-    write_json("metrics/evaluate.json", figures)
+    forms = nats_by_form(nats, val.characters, list(map(verse_form, iter_poems("data/val.jsonl"))))
+    write_json("metrics/evaluate.json", figures | {"nats_per_character_by_form": forms})
+    with atomic_write(FORMS) as file:
+        rows = [f"{form},{value}\n" for form, value in forms.items()]
+        file.write("".join(["form,nats_per_character\n", *rows]).encode())
+    samples = "\n\n".join(map(as_lines, poems)) + "\n"
     with atomic_write(SAMPLES) as file:
-        file.write("\n\n".join(map(as_lines, poems)).encode() + b"\n")
-    tracking.log_evaluation(params, MODEL, figures, SAMPLES)
+        file.write(samples.encode())
+    own = {n: v for n, v in flat_params(params).items() if n.startswith("evaluate.")}
+    tracking.log_evaluation(params, MODEL, Evaluation(own, figures, forms, samples))
     print(
         f"evaluate: {figures['nats_per_character']:.4f} nats per character, e^loss "
         f"{figures['hesitation']:.1f}, over {figures['val_characters']:,} characters; poems in "

@@ -38,15 +38,16 @@ def main() -> None:
         run_id = restore_state(scratch, trainer)
         if trainer.step:
             print(f"pretrain: goes on after step {trainer.step - 1}", flush=True)
-        with tracking.open_run(params, run_id, trainer.records) as mlflow_run:
-            for record in _with_bar(trainer):
-                mlflow_run.log_step(record)
+        lock = scratch.with_suffix(".lock")
+        with tracking.open_run(params, run_id, trainer.records, lock) as mlflow_run:
+            for record, tokens_per_second in _with_bar(trainer):
+                mlflow_run.log_step(record, tokens_per_second)
                 if trainer.step % recipe.checkpoint_every == 0:
-                    save_state(scratch, trainer, mlflow_run.run_id)
+                    save_state(scratch, trainer, mlflow_run.account.run_id)
             origin = {"steps": recipe.max_steps, "pretrain": recipe.model_dump()}
             save_model(MODEL, model, tokenizer, origin)
             write_history(MODEL, trainer.records)
-            mlflow_run.log_result(MODEL, trainer.records)
+            mlflow_run.account.model = MODEL
         discard_state(scratch)
 
     last = trainer.records[-1]
@@ -64,8 +65,8 @@ def main() -> None:
     )
 
 
-def _with_bar(trainer: Trainer) -> Iterator[StepRecord]:
-    """The trainer's records, with a progress bar and a line for each evaluation."""
+def _with_bar(trainer: Trainer) -> Iterator[tuple[StepRecord, float]]:
+    """The trainer's records and tokens per second so far, with a bar and a line per evaluation."""
     recipe = trainer.params
     tokens_per_step = recipe.batch_size * recipe.block_size
     bar = tqdm(
@@ -80,12 +81,12 @@ def _with_bar(trainer: Trainer) -> Iterator[StepRecord]:
     for record in bar:
         rate = (trainer.step - first) * tokens_per_step / trainer.seconds
         bar.set_postfix_str(f"loss {record.loss_train:.3f}, {rate:,.0f} tokens/s", refresh=False)
-        if record.sample is not None:
-            poem = as_lines(record.sample).replace("\n", " ")
+        if record.samples is not None:
+            poem = as_lines(next(iter(record.samples.values()))).replace("\n", " ")
             losses = f"train {record.loss_train:.3f}  val {record.loss_val:.3f}"
             bar.write(f"step {record.step:5d}  {losses}  {rate:6,.0f} tokens/s  {poem}")
             sys.stdout.flush()
-        yield record
+        yield record, rate
 
 
 if __name__ == "__main__":

@@ -1,14 +1,20 @@
-"""MLflow, and nothing else imports it.
+"""MLflow: one run for one result of the pipeline.
 
-One run stands for one result of the pipeline: `pretrain` opens it, `evaluate`
-adds to it. They meet through the digest of the model folder, a tag on the run,
-so a result that DVC restores from its cache finds its old run again.
+A run shows what an account says. A courier brings it up to date from there as often as
+one likes, since what the run has already is left alone. So a store that is slow or away
+costs a delay and nothing else: the training goes on, a thread tries again, and what could
+not be delivered at the end waits in the outbox for the next stage.
 """
 
-import hashlib
+import getpass
+import json
+import logging
+import math
 import os
-import time
-import warnings
+import shutil
+import socket
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -17,260 +23,415 @@ from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# That a server is away should be known within seconds: trying again is our business.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 import mlflow
 import pandas as pd
-import torch
-from filelock import FileLock
-from mlflow.data.dataset_source_registry import resolve_dataset_source
-from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric, RunStatus
+from filelock import FileLock, Timeout
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature, set_model
-from mlflow.pyfunc.model import PythonModel, PythonModelContext
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from requests import RequestException
+from tqdm import tqdm
 
-from nanopoet.checkpoint import load_model
 from nanopoet.history import read_history
 from nanopoet.params import Params
-from nanopoet.tokenizer import BEGIN_ID
 from nanopoet.train import StepRecord
+from stages import poet
+from stages.account import Account, Evaluation, digest, now
+from stages.pictures import forms_figure, loss_figure
+from stages.stage import ROOT
 
-EXPERIMENT = "nanopoet"
-RESULT_TAG = "nanopoet.result"
-REBUILT_TAG = "nanopoet.rebuilt"
+EXPERIMENT = MODEL_NAME = "nanopoet"
+BEST = "best"
+OUTBOX = ROOT / ".nanopoet/outbox"
+STORE_ERRORS = (MlflowException, RequestException, OSError)
+_RESULT, _HOST, _LOCK = "nanopoet.result", "nanopoet.host", "nanopoet.lock"
+_METRICS_PER_CALL = 1000  # MLflow's own limit
+_PATIENCE = 60
+"""Seconds between two tries, at most, while a store is away."""
+
+for _name in ("urllib3.connectionpool", "mlflow.system_metrics"):
+    logging.getLogger(_name).setLevel(logging.ERROR)  # we say it ourselves, once
 
 
-class Run:
-    """The open MLflow run of a training."""
+class LiveRun:
+    """The run of a training under way, kept up to date by a thread."""
 
-    def __init__(self, run_id: str) -> None:
-        self.run_id = run_id
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self._stop = threading.Event()
+        self._bug: Exception | None = None
+        self._courier: _Courier | None = None
+        self._away = False
+        self._thread = threading.Thread(target=self._keep_up, name="tracking", daemon=True)
+        self._thread.start()
+
+    def log_step(self, record: StepRecord, tokens_per_second: float) -> None:
+        """Take down a step; it is sent soon."""
+        self.account.moments[record.step] = now(), tokens_per_second
+        self.account.records.append(record)
+
+    def close(self, status: str) -> None:
+        """Send what is left, or put it into the outbox."""
+        self._stop.set()
+        self._thread.join()
+        self.account.status = status
+        delivered = self._try()
+        if self._courier:
+            self._courier.rest()
+        # A killed training goes on and tells all of it then.
+        if not delivered and status != "KILLED":
+            _keep(self.account)
+        if self._bug:
+            raise self._bug
+
+    def _keep_up(self) -> None:
+        wait = 0.0
+        while not self._stop.wait(wait):
+            try:
+                wait = 1 if self._try() else min(_PATIENCE, 2 * wait + 1)
+            except Exception as bug:
+                self._bug = bug  # raised where the training can no longer suffer from it
+                return
+
+    def _try(self) -> bool:
+        try:
+            self._courier = self._courier or _Courier(self.account)
+            self._courier.deliver()
+        except STORE_ERRORS as error:
+            if not self._away:
+                _say(f"MLflow {_where()} does not answer ({_reason(error)}); the training goes on")
+            self._away = True
+            self._courier = None  # a new one finds out what has arrived
+            return False
+        if self._away:
+            _say(f"MLflow {_where()} answers again")
+        self._away = False
+        return True
+
+
+@contextmanager
+def open_run(
+    params: Params, run_id: str | None, records: Sequence[StepRecord], lock: Path
+) -> Iterator[LiveRun]:
+    """Open a run and close it with the status it deserves: FINISHED, FAILED or KILLED.
+
+    Args:
+        params: of the pipeline.
+        run_id: the run that a training goes on with, if it does and that one is there.
+        records: the steps that were made before.
+        lock: what this process holds while it trains.
+    """
+    account = Account.begin(params, records)
+    account.run_id = run_id
+    account.tags |= {_HOST: socket.gethostname(), _LOCK: str(lock.resolve())}
+    run, status = LiveRun(account), "FAILED"
+    try:
+        yield run
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        run.close(status)
+
+
+def log_evaluation(params: Params, model: Path, evaluation: Evaluation) -> None:
+    """Add final figures to the run that made `model`, or to one rebuilt from its files."""
+    try:
+        _deliver_outbox()
+        account = _account_of(params, model)
+        account.evaluation = evaluation
+        _Courier(account).deliver()
+    except STORE_ERRORS as error:
+        _say(f"MLflow {_where()} does not answer ({_reason(error)})")
+        account = _account_of(params, model)
+        account.evaluation = evaluation
+        _keep(account)
+
+
+def store_and_experiment() -> tuple[str, str]:
+    """URI of the store and id of the experiment in it; what waits in the outbox is delivered."""
+    experiment_id = _connect()
+    _deliver_outbox()
+    return mlflow.get_tracking_uri(), experiment_id
+
+
+class _Courier:
+    """Brings the run of one account up to date.
+
+    Its methods raise one of `STORE_ERRORS` if the store does not take something.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self._experiment_id = _connect()
         self._client = mlflow.MlflowClient()
-        history = self._client.get_metric_history(run_id, "loss/train")
-        self._logged = max((metric.step for metric in history), default=-1)
+        self._run: Run | None = None
+        self._last_step = -1
+        self._monitor: Any = None
 
-    def log_step(self, record: StepRecord) -> None:
-        """Log what there is to tell of a step, a sample with it if the step has one.
+    def deliver(self) -> None:
+        """Send what the run lacks."""
+        run = self._run = self._run or self._attach()
+        self._send_steps(run)
+        if self.account.model:
+            self._send_model(run)
+        if self.account.evaluation:
+            self._send_evaluation(run, self.account.evaluation)
+        if self.account.status != "RUNNING":
+            self.rest()
+            self._describe(run)
+            if self._client.get_run(run.info.run_id).info.status != self.account.status:
+                self._client.set_terminated(run.info.run_id, self.account.status)
+        elif self._monitor is None:
+            monitor: Any = SystemMetricsMonitor  # MLflow gives it no types
+            self._monitor = monitor(run.info.run_id, resume_logging=True)
+            self._monitor.start()
 
-        A step that the run has already, from before an interruption, is not logged twice.
-        """
-        if record.step <= self._logged:
-            return
-        if record.sample is not None:
-            self._client.log_text(
-                self.run_id, f"{record.sample}\n", f"samples/step_{record.step:06d}.txt"
+    def rest(self) -> None:
+        """Stop measuring the machine."""
+        if self._monitor:
+            self._monitor.finish()
+            self._monitor = None
+
+    def _attach(self) -> Run:
+        """Find the account's run, or make it, with all that does not change."""
+        account, client = self.account, self._client
+        run = self._find()
+        if run is None:
+            tags = account.tags | {"mlflow.user": getpass.getuser()}
+            tags |= {"mlflow.source.name": "dvc.yaml", "mlflow.source.type": "LOCAL"}
+            self._close_orphans()
+            run = client.create_run(
+                self._experiment_id, account.started, tags=tags, run_name=account.name
             )
+        elif account.status == "RUNNING":
+            client.update_run(run.info.run_id, status="RUNNING")
+        account.run_id = run_id = run.info.run_id
+        client.log_batch(run_id, params=[Param(*item) for item in account.params.items()])
+        client.log_inputs(run_id, [_dataset(*item) for item in account.inputs.items()])
+        history = client.get_metric_history(run_id, "loss/train")
+        self._last_step = max((metric.step for metric in history), default=-1)
+        return run
+
+    def _find(self) -> Run | None:
+        """The run that the account names, else one of the same model and evaluation."""
+        if self.account.run_id:
+            try:
+                run = self._client.get_run(self.account.run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+            else:
+                if run.info.lifecycle_stage == "active":
+                    return run
+        if self.account.model is None:
+            return None
+        for run in self._search(f"tags.`{_RESULT}` = '{digest(self.account.model)}'"):
+            wanted = self.account.evaluation.params if self.account.evaluation else {}
+            has = {name: run.data.params.get(name, value) for name, value in wanted.items()}
+            if has == wanted:
+                return run
+        return None
+
+    def _search(self, query: str) -> list[Run]:
+        return list(
+            self._client.search_runs(
+                [self._experiment_id],
+                query,
+                ViewType.ACTIVE_ONLY,
+                order_by=["attributes.start_time DESC"],
+            )
+        )
+
+    def _close_orphans(self) -> None:
+        """Mark runs KILLED whose training on this machine died without a word."""
+        own = self.account.tags.get(_LOCK)
+        host = socket.gethostname()
+        for run in self._search(f"attributes.status = 'RUNNING' and tags.`{_HOST}` = '{host}'"):
+            lock = run.data.tags.get(_LOCK, "")
+            if lock == own or not _held(Path(lock)):
+                self._client.set_terminated(run.info.run_id, "KILLED")
+
+    def _send_steps(self, run: Run) -> None:
+        records = [r for r in list(self.account.records) if r.step > self._last_step]
+        if not records:
+            return
+        metrics = [metric for record in records for metric in self._metrics(record)]
+        for start in range(0, len(metrics), _METRICS_PER_CALL):
+            part = metrics[start : start + _METRICS_PER_CALL]
+            self._client.log_batch(run.info.run_id, metrics=part)
+        if any(record.samples for record in records):
+            # As MLflow's log_table writes it, which would append to what is there.
+            table = json.dumps(self.account.samples_table(), ensure_ascii=False)
+            self._client.log_text(run.info.run_id, table, "samples.json")
+            tables = json.dumps([{"path": "samples.json", "type": "table"}])
+            self._client.set_tag(run.info.run_id, "mlflow.loggedArtifacts", tables)
+            self._describe(run)
+        self._last_step = records[-1].step
+
+    def _metrics(self, record: StepRecord) -> list[Metric]:
+        # Steps of a process before have no moment of their own, but come before all others.
+        at, tokens_per_second = self.account.moments.get(record.step, (self.account.started, None))
         values = {
             "loss/train": record.loss_train,
             "loss/val": record.loss_val,
             "grad_norm": record.grad_norm,
             "lr": record.lr,
             "tokens": record.tokens,
+            "tokens_per_second": tokens_per_second,
         }
-        now = int(time.time() * 1000)
-        metrics = [Metric(k, v, now, record.step) for k, v in values.items() if v is not None]
-        self._client.log_batch(self.run_id, metrics=metrics)
+        return [Metric(k, v, at, record.step) for k, v in values.items() if v is not None]
 
-    def log_result(self, model: Path, records: Sequence[StepRecord]) -> None:
-        """Log the samples as a table and the model, and tie the run to the model's folder."""
-        samples = [(record.step, record.sample) for record in records if record.sample is not None]
-        self._client.log_table(
-            self.run_id,
-            {"step": [step for step, _ in samples], "poem": [poem for _, poem in samples]},
-            "samples.json",
-        )
-        self._client.log_artifact(self.run_id, str(model / "history.csv"))
-        mlflow.pyfunc.log_model(
-            name="model",
-            python_model=__file__,
-            artifacts={"poet": str(model)},
-            code_paths=[str(Path(__file__).parents[1] / "nanopoet")],
-            signature=_SIGNATURE,
-            input_example=(pd.DataFrame({"prompt": ["床前明月光"]}), {"max_new_tokens": 8}),
-            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _REQUIREMENTS],
-        )
-        self._client.set_tag(self.run_id, RESULT_TAG, folder_digest(model))
+    def _send_model(self, run: Run) -> None:
+        model, run_id = self.account.model, run.info.run_id
+        assert model is not None
+        if _RESULT in self._client.get_run(run_id).data.tags:
+            return
+        self._client.log_figure(run_id, loss_figure(self.account.records), "plots/loss.png")
+        self._client.log_artifact(run_id, str(model / "history.csv"))
+        with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+            mlflow.pyfunc.log_model(
+                name="model",
+                python_model=poet.__file__,
+                artifacts={"poet": str(model)},
+                code_paths=[str(Path(__file__).parents[1] / "nanopoet")],
+                signature=poet.SIGNATURE,
+                input_example=(pd.DataFrame({"prompt": ["床前明月光"]}), {"max_new_tokens": 8}),
+                pip_requirements=[
+                    f"{name}=={version(name).split('+')[0]}" for name in poet.REQUIREMENTS
+                ],
+                registered_model_name=MODEL_NAME,
+            )
+        self._client.set_tag(run_id, _RESULT, digest(model))
+
+    def _send_evaluation(self, run: Run, evaluation: Evaluation) -> None:
+        run_id, step = run.info.run_id, self._last_step
+        values = {f"evaluate/{name}": value for name, value in evaluation.figures.items()}
+        values |= {f"evaluate/form/{form}": value for form, value in evaluation.forms.items()}
+        known = self._client.get_run(run_id).data.metrics
+        metrics = [Metric(k, v, now(), step) for k, v in values.items() if known.get(k) != v]
+        params = [Param(*item) for item in evaluation.params.items()]
+        self._client.log_batch(run_id, metrics=metrics, params=params)
+        self._client.log_text(run_id, evaluation.samples, "samples.txt")
+        self._client.log_figure(run_id, forms_figure(evaluation.forms), "plots/loss_by_form.png")
+        self._move_best(run_id)
+
+    def _move_best(self, run_id: str) -> None:
+        """Let the alias name this run's model if no other did better on the same poems."""
+        client = self._client
+        versions = client.search_model_versions(f"run_id = '{run_id}'")
+        if not versions:
+            return  # somebody has deleted it
+        this = client.get_run(run_id)
+        other = self._best_run()
+        if other and _validation(other) == _validation(this) and _nats(other) <= _nats(this):
+            return
+        client.set_registered_model_alias(MODEL_NAME, BEST, versions[0].version)
+
+    def _best_run(self) -> Run | None:
+        """The run whose model the alias names, if there is one."""
+        try:
+            best = self._client.get_model_version_by_alias(MODEL_NAME, BEST)
+            return self._client.get_run(best.run_id or "")
+        except MlflowException as error:
+            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                raise
+            return None
+
+    def _describe(self, run: Run) -> None:
+        self._client.set_tag(run.info.run_id, "mlflow.note.content", self.account.description())
 
 
-@contextmanager
-def open_run(params: Params, run_id: str | None, records: Sequence[StepRecord]) -> Iterator[Run]:
-    """Open a run and close it with the status it deserves: FINISHED, FAILED or KILLED.
+def _validation(run: Run) -> list[str]:
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return [each.dataset.digest for each in inputs if each.dataset.name == "poems/val"]
 
-    A training that goes on continues the run `run_id`. Where this store does not
-    have it, a new one gets the `records` of the steps before.
+
+def _nats(run: Run) -> float:
+    return float(run.data.metrics.get("evaluate/nats_per_character", math.inf))
+
+
+def _dataset(name: str, digest: str) -> DatasetInput:
+    path = "data/" + name.removeprefix("poems/")
+    context = {"poems/train": "training", "poems/val": "validation"}.get(name, "vocabulary")
+    dataset = Dataset(name, digest[:32], "local", json.dumps({"uri": path}))
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+
+
+def _held(lock: Path) -> bool:
+    """Whether a process holds a lock."""
+    if not lock.is_file():
+        return False
+    try:
+        with FileLock(lock, blocking=False):
+            return False
+    except Timeout:
+        return True
+
+
+def _account_of(params: Params, model: Path) -> Account:
+    """What is to tell about a model folder: as it waits in the outbox, else from its files."""
+    waiting = OUTBOX / digest(model)
+    if (waiting / "account.json").exists():
+        return Account.load(waiting)
+    account = Account.begin(params, read_history(model))
+    account.tags["nanopoet.rebuilt"] = "true"
+    account.model, account.status = model, "FINISHED"
+    return account
+
+
+def _keep(account: Account) -> None:
+    """Put an account into the outbox."""
+    folder = OUTBOX / (digest(account.model) if account.model else str(account.started))
+    account.save(folder)
+    _say(f"the run is kept in {folder.parent}; the next stage or `make ui` delivers it")
+
+
+def _deliver_outbox() -> None:
+    """Deliver what waits; raises one of `STORE_ERRORS` as soon as the store does not take it."""
+    if not OUTBOX.exists():
+        return
+    with FileLock(OUTBOX.with_suffix(".lock")):
+        for folder in sorted(OUTBOX.iterdir()):
+            if (folder / "account.json").exists():
+                _Courier(Account.load(folder)).deliver()
+                shutil.rmtree(folder)
+
+
+def _connect() -> str:
+    """Choose the store: MLFLOW_TRACKING_URI, else one SQLite file in the repository's root.
+
+    Returns:
+        id of the experiment.
     """
-    _connect()
-    status = RunStatus.FAILED
-    continued = _continued(run_id)
-    run = continued or mlflow.start_run(run_name=_name(params))
-    try:
-        if continued is None:
-            _log_inputs(params)
-        run_to_log = Run(run.info.run_id)
-        for record in records:
-            run_to_log.log_step(record)
-        yield run_to_log
-        status = RunStatus.FINISHED
-    except KeyboardInterrupt:
-        status = RunStatus.KILLED
-        raise
-    finally:
-        mlflow.end_run(RunStatus.to_string(status))
-
-
-def _continued(run_id: str | None) -> mlflow.ActiveRun | None:
-    if run_id is None:
-        return None
-    try:
-        return mlflow.start_run(run_id=run_id)
-    except MlflowException:
-        return None  # deleted, or another store
-
-
-def _name(params: Params) -> str:
-    recipe = params.pretrain
-    size = f"{recipe.layer_num}x{recipe.emb_size}"
-    return f"{size}, {recipe.max_steps} steps, lr {recipe.lr:g}, seed {recipe.seed}"
-
-
-def _log_inputs(params: Params) -> None:
-    sections = params.model_dump()
-    mlflow.log_params({f"{s}.{k}": v for s, keys in sections.items() for k, v in keys.items()})
-    for part, context in (("train", "training"), ("val", "validation")):
-        mlflow.log_input(_dataset(part), context=context)
-
-
-def log_evaluation(params: Params, model: Path, figures: dict[str, Any], samples: Path) -> None:
-    """Add final figures to the run that made `model`, or to one rebuilt from its files."""
-    _connect()
-    client = mlflow.MlflowClient()
-    run_id = _find_run(model) or _rebuild_run(params, model)
-    now = int(time.time() * 1000)
-    client.log_batch(
-        run_id, metrics=[Metric(f"evaluate/{k}", v, now, 0) for k, v in figures.items()]
-    )
-    client.log_artifact(run_id, str(samples))
-
-
-def store_and_experiment() -> tuple[str, str]:
-    """URI of the store and id of the experiment in it."""
-    _connect()
-    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
-    assert experiment is not None, "connecting made it"
-    return mlflow.get_tracking_uri(), experiment.experiment_id
-
-
-def folder_digest(folder: Path) -> str:
-    """SHA-256 over the names and bytes of a folder's files."""
-    total = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        total.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return total.hexdigest()
-
-
-def _find_run(model: Path) -> str | None:
-    runs = mlflow.search_runs(
-        experiment_names=[EXPERIMENT],
-        filter_string=f"tags.`{RESULT_TAG}` = '{folder_digest(model)}'",
-        order_by=["attributes.start_time DESC"],
-        max_results=1,
-        output_format="list",
-    )
-    assert isinstance(runs, list)
-    return runs[0].info.run_id if runs else None
-
-
-def _rebuild_run(params: Params, model: Path) -> str:
-    """A run out of a model folder whose own run this store does not have (pulled, or deleted)."""
-    records = read_history(model)
-    with open_run(params, None, records) as run:
-        run.log_result(model, records)
-        mlflow.set_tag(REBUILT_TAG, "true")
-    return run.run_id
-
-
-def _connect() -> None:
-    """Choose the store: MLFLOW_TRACKING_URI, else one SQLite file in the repository's root."""
-    from stages.stage import ROOT  # not at the top: MLflow runs this file without `stages`
-
     # Two that meet an empty store race on its first migration and one fails.
     with FileLock(ROOT / ".mlflow.lock"):
+        artifacts = None
         if not os.environ.get("MLFLOW_TRACKING_URI"):
             mlflow.set_tracking_uri(f"sqlite:///{ROOT.resolve() / 'mlflow.db'}")
-            if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-                # Left to itself, MLflow puts artifacts below the folder of whoever came first.
-                artifacts = (ROOT.resolve() / "mlartifacts").as_uri()
-                mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
-        mlflow.set_experiment(EXPERIMENT)
+            # Left to itself, MLflow puts artifacts below the folder of whoever came first.
+            artifacts = (ROOT.resolve() / "mlartifacts").as_uri()
+        experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
+        found: Any = mlflow.set_experiment(EXPERIMENT)
+        return str(found.experiment_id)
 
 
-def _dataset(part: str) -> MetaDataset:
-    path = Path("data") / part / "tokens.npy"
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
-    with warnings.catch_warnings():
-        # MLflow registers its class for local files twice and warns that it has the choice.
-        warnings.filterwarnings("ignore", "The specified dataset source can be interpreted")
-        source = resolve_dataset_source(str(path))
-    return MetaDataset(source, name=f"poems/{part}", digest=digest)  # type: ignore[abstract]
+def _where() -> str:
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "here")
+    return f"at {uri}" if uri.startswith("http") else "here"
 
 
-# The model as MLflow stores it. MLflow runs this file to make it ("models from code", so
-# there is no pickle), with the artifact `poet` and a copy of `nanopoet` at hand.
-
-_SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(DataType.string, "prompt")]),
-    outputs=Schema([ColSpec(DataType.string)]),
-    params=ParamSchema(
-        [
-            ParamSpec("max_new_tokens", DataType.long, 100),
-            ParamSpec("temperature", DataType.double, 1.0),
-            ParamSpec("seed", DataType.long, 0),
-        ]
-    ),
-)
-_REQUIREMENTS = (
-    "filelock",
-    "mlflow",
-    "numpy",
-    "orjson",
-    "pandas",
-    "pydantic",
-    "ruamel.yaml",
-    "safetensors",
-    "torch",
-    "tqdm",
-)
+def _reason(error: Exception) -> str:
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text if len(text) <= 160 else text[:157] + "..."
 
 
-class Poet(PythonModel):
-    """Continues each prompt; a prompt may be empty."""
-
-    def load_context(self, context: PythonModelContext) -> None:
-        self.model, self.tokenizer = load_model(context.artifacts["poet"])
-
-    def predict(
-        self,
-        context: PythonModelContext,  # noqa: ARG002
-        model_input: pd.DataFrame,
-        params: dict[str, Any] | None = None,
-    ) -> list[str]:
-        """One poem per row of the column `prompt`."""
-        settings = {spec.name: spec.default for spec in _SIGNATURE.params} | (params or {})
-        generator = torch.Generator().manual_seed(settings["seed"])
-        poems = []
-        for prompt in model_input["prompt"]:
-            begin, text = [BEGIN_ID], self.tokenizer.encode(prompt)
-            ids = self.model.generate(
-                torch.tensor([begin + text]),
-                settings["max_new_tokens"],
-                temperature=settings["temperature"],
-                generator=generator,
-                stop_id=BEGIN_ID,
-            )
-            poems.append(self.tokenizer.decode_poem(ids[0].tolist()))
-        return poems
-
-
-set_model(Poet())
+def _say(text: str) -> None:
+    tqdm.write(f"{Path(sys.argv[0]).stem}: {text}", file=sys.stderr)

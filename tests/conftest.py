@@ -32,6 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "warmup_steps": 1,
         "eval_every": 2,
         "eval_windows": 4,
+        "sample_length": 20,
         "device": "cpu",
         "precision": "fp32",
     },

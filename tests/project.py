@@ -25,8 +25,9 @@ print(json.dumps([{
     "models": [output.model_id for output in run.outputs.model_outputs],
     "val": [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "loss/val")],
     "train": [m.step for m in client.get_metric_history(run.info.run_id, "loss/train")],
-    "samples": [f.path for f in client.list_artifacts(run.info.run_id, "samples")],
+    "name": run.info.run_name,
     "files": [f.path for f in client.list_artifacts(run.info.run_id)],
+    "pictures": [f.path for f in client.list_artifacts(run.info.run_id, "plots")],
 } for run in runs]))
 """
 
@@ -36,6 +37,8 @@ class Project:
 
     def __init__(self, folder: Path, **changes: dict[str, Any]) -> None:
         self.folder = folder
+        self.environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         for name in ("stages", "nanopoet"):
             shutil.copytree(
                 ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
@@ -62,6 +65,12 @@ class Project:
         with open(path, "w", encoding="utf-8") as file:
             YAML().dump(params, file)
 
+    def commit(self, message: str = "as it is") -> None:
+        """Commit everything to git."""
+        for command in (("add", "--all"), ("commit", "--quiet", "--message", message)):
+            git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *command]
+            subprocess.run(git, cwd=self.folder, check=True)
+
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run `python -m <command>` in the project."""
         with self.start(*command) as process:
@@ -70,12 +79,10 @@ class Project:
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start `python -m <command>` in the project."""
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         return subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=self.folder,
-            env=environment,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

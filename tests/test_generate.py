@@ -73,7 +73,7 @@ def test_ids_come_as_often_as_their_probabilities_say() -> None:
     logits = torch.tensor([0.0, float("-inf"), 2.0, -1.0, 1.0, float("-inf")])
     rows = logits.expand(20_000, -1)
     for temperature in (1.0, 0.5):
-        ids = _sample(rows, temperature, torch.Generator().manual_seed(3))
+        ids = _sample(rows, temperature, None, 1.0, torch.Generator().manual_seed(3))
         share = ids.flatten().bincount(minlength=6)
         expected = (logits / temperature).softmax(dim=-1)
         torch.testing.assert_close(share / 20_000, expected, atol=0.01, rtol=0)
@@ -86,4 +86,26 @@ def test_the_ends_of_the_range_hit_possible_ids(
 ) -> None:
     monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, point))
     logits = torch.tensor([[float("-inf"), 1.0, float("-inf"), 3.0, float("-inf")]])
-    assert _sample(logits, 1.0, None).item() == (3 if point else 1)
+    assert _sample(logits, 1.0, None, 1.0, None).item() == (3 if point else 1)
+
+
+@pytest.mark.parametrize(
+    ("top_k", "top_p", "possible"),
+    [
+        (None, 1.0, {0, 1, 2, 3}),
+        (2, 1.0, {1, 2}),
+        (1, 1.0, {2}),
+        (9, 1.0, {0, 1, 2, 3}),
+        (None, 0.5, {2}),
+        (None, 0.51, {1, 2}),
+        (None, 0.81, {0, 1, 2}),
+        (None, 1e-9, {2}),
+        (3, 0.8, {1, 2}),  # of three, the likeliest have 0.5 / 0.95 and 0.3 / 0.95
+    ],
+)
+def test_top_k_and_top_p_leave_the_likeliest(
+    top_k: int | None, top_p: float, possible: set[int]
+) -> None:
+    rows = torch.tensor([0.15, 0.3, 0.5, 0.05]).log().expand(2000, -1)
+    ids = _sample(rows, 1.0, top_k, top_p, torch.Generator().manual_seed(0))
+    assert set(ids.flatten().tolist()) == possible

@@ -62,11 +62,9 @@ def test_the_run_is_tracked(project: Project) -> None:
     assert [step for step, _ in run["val"]] == [0, 2, 4, 5]
     assert run["train"] == list(range(TOTAL_STEPS))
     assert run["val"][-1][1] == pytest.approx(project.metrics("pretrain")["loss_val"])
-    assert [Path(path).name for path in run["samples"]] == [
-        f"step_{step:06d}.txt" for step in (0, 2, 4, 5)
-    ]
-    assert [name for name, _ in run["inputs"]] == ["poems/train", "poems/val"]
+    assert [name for name, _ in run["inputs"]] == ["poems/train", "poems/val", "vocabulary"]
     assert {"samples.json", "samples.txt", "history.csv"} <= set(run["files"])
+    assert run["pictures"] == ["plots/loss.png", "plots/loss_by_form.png"]
     assert run["metrics"]["evaluate/nats_per_character"] == pytest.approx(
         project.metrics("evaluate")["nats_per_character"]
     )
@@ -80,11 +78,14 @@ import mlflow, pandas as pd, sys
 mlflow.set_tracking_uri("sqlite:///{project.folder / "mlflow.db"}")
 model = mlflow.pyfunc.load_model("models:/{run["models"][0]}")
 prompts = pd.DataFrame({{"prompt": ["春", ""]}})
-first = model.predict(prompts, params={{"max_new_tokens": 5, "seed": 1}})
-again = model.predict(prompts, params={{"max_new_tokens": 5, "seed": 1}})
-assert first == again, (first, again)
-assert first[0].startswith("春") and len(first[0]) <= 6 and len(first[1]) <= 5, first
-assert "B" not in "".join(first), first
+first = model.predict(prompts, params={{"max_new_tokens": 5, "seed": 1, "count": 2}})
+again = model.predict(prompts, params={{"max_new_tokens": 5, "seed": 1, "count": 2}})
+assert first.equals(again), (first, again)
+assert list(first["prompt"]) == ["春", "春", "", ""], first
+poems = list(first["poem"])
+assert all(p.startswith("春") and len(p) <= 6 for p in poems[:2]), poems
+assert all(len(p) <= 5 for p in poems[2:]), poems
+assert "B" not in "".join(poems), poems
 """
     done = subprocess.run(
         [sys.executable, "-I", "-c", script],
@@ -139,6 +140,7 @@ STALE: dict[str, tuple[object, str]] = {
     "pretrain.weight_decay": (0.1, "pretrain"),
     "pretrain.eval_every": (3, "pretrain"),
     "pretrain.eval_windows": (2, "pretrain"),
+    "pretrain.sample_prompts": (["山"], "pretrain"),
     "pretrain.sample_length": (10, "pretrain"),
     "pretrain.checkpoint_every": (5, "pretrain"),
     "pretrain.device": ("auto", "pretrain"),
@@ -193,10 +195,16 @@ def test_a_change_reruns_what_follows_and_the_way_back_runs_nothing(unchanged: P
     assert unchanged.metrics("evaluate") == before
     assert len(unchanged.tracked()) == runs_before + 1
 
-    # `evaluate` alone is stale: it finds the run of the restored weights.
+    # `evaluate` alone is stale, and its result is another one: parameters of a run are for good.
     unchanged.set(evaluate={"seed": 5})
     assert unchanged.repro() == ["evaluate"]
-    assert len(unchanged.tracked()) == runs_before + 1
+    *_, run = unchanged.tracked()
+    assert len(unchanged.tracked()) == runs_before + 2
+    assert run["params"]["evaluate.seed"] == "5"
+    assert run["train"] == list(range(TOTAL_STEPS))
+    # A second time, as after a lost metrics file, it finds that run.
+    assert unchanged.run("stages.evaluate").returncode == 0
+    assert len(unchanged.tracked()) == runs_before + 2
 
 
 def test_a_recipe_runs_beside_the_workspace(unchanged: Project) -> None:
@@ -204,9 +212,7 @@ def test_a_recipe_runs_beside_the_workspace(unchanged: Project) -> None:
     runs_before = len(unchanged.tracked())
     recipes = "quick: {pretrain: {max_steps: 3, optimizer: adamw}, encode: {separators: false}}"
     (folder / "recipes.yaml").write_text(recipes, encoding="utf-8")
-    for command in (("add", "--all"), ("commit", "--quiet", "--message", "as it is")):
-        git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *command]
-        subprocess.run(git, cwd=folder, check=True)
+    unchanged.commit()
     options = unchanged.run("nanopoet.recipes", "quick").stdout.split()
     assert len(options) == 6
     done = unchanged.run("dvc", "exp", "run", "--temp", "--name", "quick", *options, "evaluate")

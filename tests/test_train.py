@@ -95,9 +95,13 @@ def test_records_count_steps_and_tokens(run: Train) -> None:
     _, records = run()
     assert [record.step for record in records] == list(range(6))
     assert [record.tokens for record in records] == [128 * n for n in range(1, 7)]
-    assert [record.step for record in records if record.sample] == [0, 2, 4, 5]
+    assert [record.step for record in records if record.samples] == [0, 2, 4, 5]
     assert all(record.grad_norm > 0 for record in records)
-    assert all(len(record.sample or "") <= 20 for record in records)
+    for record in records:
+        for prompt, poem in (record.samples or {}).items():
+            assert poem.startswith(prompt)
+            assert len(poem) <= len(prompt) + 20
+    assert list(records[0].samples or {}) == ["", "明月", "春風"]
 
 
 def test_the_same_seed_gives_the_same_weights(run: Train) -> None:

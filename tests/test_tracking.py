@@ -1,0 +1,352 @@
+"""One truthful run per result, whatever happens to the training or to the store."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nanopoet.poems import write_poems
+from nanopoet.train import StepRecord
+from stages.account import Account, Evaluation
+from tests.conftest import SMALL, make_poems
+from tests.project import Project
+
+STEPS = 1200
+"""A training of some seconds."""
+
+
+@pytest.fixture
+def own(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project of the test's own, in which `encode` is done and all is committed."""
+    folder = tmp_path_factory.mktemp("own")
+    project = Project(folder, load={"source": "mine.jsonl"}, **SMALL)
+    project.set(pretrain={"max_steps": STEPS, "eval_every": 200, "checkpoint_every": 50})
+    write_poems(folder / "mine.jsonl", make_poems(300))
+    project.repro("encode")
+    project.commit()
+    return project
+
+
+def _train_until(project: Project, step: int) -> subprocess.Popen[str]:
+    """Start `pretrain` and wait until it has told of a step."""
+    process = project.start("stages.pretrain")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(f"step {step:5d}"):
+            return process
+    raise AssertionError(process.communicate()[1])
+
+
+def _whole(run: dict[str, Any]) -> None:
+    """A finished run has each step once."""
+    assert run["status"] == "FINISHED"
+    assert run["train"] == list(range(STEPS))
+    assert [step for step, _ in run["val"]] == [*range(0, STEPS, 200), STEPS - 1]
+    assert len(run["models"]) == 1
+
+
+# Names and descriptions
+
+
+def test_a_name_says_what_differs_from_the_commit(own: Project) -> None:
+    own.set(pretrain={"lr": 0.003, "seed": 7, "max_steps": 3, "beta1": 0.5}, evaluate={"seed": 1})
+    assert own.repro() == ["pretrain", "evaluate"]
+    [run] = own.tracked()
+    assert run["name"] == "max_steps=3, lr=0.003, beta1=0.5 and 2 more"
+    assert "pretrain.seed=7, evaluate.seed=1" in run["tags"]["nanopoet.differences"]
+    assert run["tags"]["git.dirty"] == "true"
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=own.folder, capture_output=True, text=True, check=True
+    )
+    assert run["tags"]["git.commit"] == head.stdout.strip()
+    text = run["tags"]["mlflow.note.content"]
+    for part in ("3 of 3 steps", "lr=0.003", "nats per character", "A poem:", "> "):
+        assert part in text
+
+
+def test_an_account_is_kept_whole(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    account = Account("name", {"a.b": "1"}, {"tag": "x"}, {"poems/val": "d"}, started=5)
+    account.records = [
+        StepRecord(step=0, tokens=9, lr=0.1, loss_train=2.0, grad_norm=1.0),
+        StepRecord(
+            step=1, tokens=18, lr=0.1, loss_train=2.0, grad_norm=1.0, loss_val=3.0,
+            samples={"": "山"},
+        ),
+    ]  # fmt: skip
+    account.moments = {1: (1234, 5.5)}
+    account.evaluation = Evaluation({"evaluate.seed": "1"}, {"x": 1.0}, {"词等": 2.0}, "山\n")
+    account.model = tmp_path / "model"
+    account.save(tmp_path / "kept")
+    shutil.rmtree(tmp_path / "model")
+    again = Account.load(tmp_path / "kept")
+    assert again.model is not None
+    assert (again.model / "config.json").read_text() == "{}"
+    account.model = again.model
+    assert again == account
+
+
+# Interrupted, killed, orphaned, deleted, cloned
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_training_that_goes_on_has_one_run(own: Project, how: signal.Signals) -> None:
+    with _train_until(own, 400) as process:
+        process.send_signal(how)
+        process.communicate()
+    if how == signal.SIGTERM:
+        assert own.tracked()[0]["status"] == "KILLED"
+    done = own.run("stages.pretrain")
+    assert "goes on after step" in done.stdout, done.stderr
+    [run] = own.tracked()
+    _whole(run)
+
+
+def test_an_orphan_is_marked_and_one_that_lives_is_not(own: Project) -> None:
+    with _train_until(own, 200) as process:
+        own.set(pretrain={"max_steps": 3, "seed": 5})
+        assert own.run("stages.pretrain").returncode == 0
+        assert [run["status"] for run in own.tracked()] == ["RUNNING", "FINISHED"]
+        process.kill()
+        process.communicate()
+    own.set(pretrain={"seed": 6})
+    assert own.run("stages.pretrain").returncode == 0
+    assert [run["status"] for run in own.tracked()] == ["KILLED", "FINISHED", "FINISHED"]
+
+
+def test_a_deleted_run_is_made_again_from_the_files(unchanged: Project) -> None:
+    ids = [run["id"] for run in unchanged.tracked()]
+    script = f"""
+import mlflow
+from stages.tracking import store_and_experiment
+store_and_experiment()
+for run_id in {ids}:
+    mlflow.MlflowClient().delete_run(run_id)
+"""
+    (unchanged.folder / "tests_delete.py").write_text(script)
+    assert unchanged.run("tests_delete").returncode == 0
+    assert unchanged.tracked() == []
+    assert unchanged.run("stages.evaluate").returncode == 0
+    [run] = unchanged.tracked()
+    assert run["status"] == "FINISHED"
+    assert run["tags"]["nanopoet.rebuilt"] == "true"
+    assert run["train"] == list(range(6))
+
+
+def test_a_clone_with_pulled_data_runs_nothing(own: Project, tmp_path: Path) -> None:
+    own.set(pretrain={"max_steps": 3})
+    own.repro()
+    remote, clone = tmp_path / "remote", tmp_path / "clone"
+    assert own.run("dvc", "remote", "add", "--default", "near", str(remote)).returncode == 0
+    own.commit("with a remote")
+    assert own.run("dvc", "push", "--run-cache").returncode == 0
+    subprocess.run(["git", "clone", "--quiet", own.folder, clone], check=True)
+    there = object.__new__(Project)
+    there.folder, there.environment = clone, own.environment
+    stages = ("load", "split", "tokenize", "encode", "pretrain", "evaluate")
+    assert there.run("dvc", "pull", "--run-cache", *stages).returncode == 0
+    assert there.repro() == []
+    assert there.tracked() == []
+    there.set(evaluate={"seed": 9})
+    assert there.repro() == ["evaluate"]
+    [run] = there.tracked()
+    assert run["status"] == "FINISHED"
+    assert run["train"] == [0, 1, 2]
+    assert run["params"]["evaluate.seed"] == "9"
+
+
+# A server elsewhere
+
+
+class Server:
+    """A real `mlflow server` that can be stopped and started again on the same port."""
+
+    def __init__(self, store: str, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._command = [
+            *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store),
+            *("--artifacts-destination", str(folder / "artifacts"), "--workers", "1"),
+            *("--host", "127.0.0.1", "--port", str(self.port)),
+        ]
+        self._log = folder / "server.log"
+        self.start()
+
+    def start(self) -> None:
+        with open(self._log, "a") as log:
+            self.process = subprocess.Popen(
+                ["env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", *self._command],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"{self.uri}/health", timeout=5):  # noqa: S310
+                    return
+            except OSError:
+                time.sleep(0.2)
+        raise AssertionError(self._log.read_text())
+
+    def signal(self, number: signal.Signals) -> None:
+        os.killpg(self.process.pid, number)
+
+    def stop(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Callable[[str], Server]]:
+    servers = []
+
+    def start(store: str) -> Server:
+        servers.append(Server(store, tmp_path))
+        return servers[-1]
+
+    yield start
+    for one in servers:
+        one.stop()
+
+
+@pytest.mark.parametrize("how", ["dies", "hangs"])
+def test_a_server_that_is_lost_loses_nothing(
+    own: Project, server: Callable[[str], Server], tmp_path: Path, how: str
+) -> None:
+    there = server(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    own.environment |= {
+        "MLFLOW_TRACKING_URI": there.uri,
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "2",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    }
+    with _train_until(own, 200) as process:
+        there.signal(signal.SIGKILL if how == "dies" else signal.SIGSTOP)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert errors.count("does not answer") == 1
+    assert errors.count("the next stage or `make ui` delivers it") == 1
+    [kept] = (own.folder / ".nanopoet/outbox").iterdir()
+    assert json.loads((kept / "account.json").read_text())["model"]
+
+    done = own.run("stages.evaluate")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("does not answer") == 1
+    assert [kept] == list((own.folder / ".nanopoet/outbox").iterdir())
+
+    there.stop()
+    there.start()
+    [run] = own.tracked()
+    _whole(run)
+    assert "evaluate/nats_per_character" in run["metrics"]
+    assert "nanopoet.rebuilt" not in run["tags"]
+    assert list((own.folder / ".nanopoet/outbox").iterdir()) == []
+
+
+def test_a_server_that_comes_back_has_all_of_it(
+    own: Project, server: Callable[[str], Server], tmp_path: Path
+) -> None:
+    there = server(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    there.stop()
+    own.environment |= {"MLFLOW_TRACKING_URI": there.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    own.set(pretrain={"max_steps": 100_000, "eval_every": 50_000})
+    with own.start("stages.pretrain") as process:
+        assert process.stderr is not None
+        assert "does not answer" in process.stderr.readline()
+        there.start()
+        assert "answers again" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=120)
+    [run] = own.tracked()
+    assert run["status"] == "KILLED"
+    assert run["train"] == list(range(len(run["train"])))
+    assert len(run["train"]) > 100
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """The URI of a PostgreSQL server on a socket of its own."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        pytest.skip("no PostgreSQL here: Debian's package `postgresql` has it")
+    folder = Path(tempfile.mkdtemp(prefix="nanopoet-postgres-"))
+    prefix: list[str] = []
+    if Path.home() == Path("/root"):  # it refuses to run as root
+        shutil.chown(folder, "postgres")
+        prefix = ["runuser", "-u", "postgres", "--"]
+
+    def run(program: str, *arguments: str) -> None:
+        command = [*prefix, str(programs[-1] / program), *arguments]
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+    data = str(folder / "data")
+    run("initdb", "--auth", "trust", "--username", "postgres", "--pgdata", data)
+    options = f"-c listen_addresses='' -c unix_socket_directories={folder}"
+    run("pg_ctl", "start", "--wait", "-D", data, "-o", options, "-l", str(folder / "log"))
+    yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
+    run("pg_ctl", "stop", "-m", "immediate", "-D", data)
+    shutil.rmtree(folder)
+
+
+def test_a_server_on_postgresql_takes_a_training(
+    own: Project, server: Callable[[str], Server], postgres: str
+) -> None:
+    there = server(postgres)
+    own.environment["MLFLOW_TRACKING_URI"] = there.uri
+    assert own.repro() == ["pretrain", "evaluate"]
+    [run] = own.tracked()
+    _whole(run)
+    assert "evaluate/form/五言绝句" in run["metrics"]
+    assert not (own.folder / "mlflow.db").exists()
+    assert not (own.folder / "mlartifacts").exists()
+    script = """
+import mlflow, pandas as pd
+model = mlflow.pyfunc.load_model("models:/nanopoet@best")
+poems = model.predict(pd.DataFrame({"prompt": ["山"]}), params={"max_new_tokens": 3, "count": 2})
+assert all(poem.startswith("山") for poem in poems["poem"]), poems
+"""
+    (own.folder / "tests_load.py").write_text(script)
+    done = own.run("tests_load")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_best_model_has_the_alias(own: Project) -> None:
+    def best() -> str:
+        script = """
+import mlflow
+from stages.tracking import store_and_experiment
+store_and_experiment()
+print(mlflow.MlflowClient().get_model_version_by_alias("nanopoet", "best").run_id)
+"""
+        (own.folder / "tests_best.py").write_text(script)
+        return own.run("tests_best").stdout.split()[-1]
+
+    own.set(pretrain={"max_steps": 20})
+    own.repro()
+    first = own.tracked()[-1]
+    assert best() == first["id"]
+    own.set(pretrain={"max_steps": 10})
+    own.repro()
+    assert best() == first["id"]
+    own.set(pretrain={"max_steps": 60})
+    own.repro()
+    last = own.tracked()[-1]
+    name = "evaluate/nats_per_character"
+    assert last["metrics"][name] < first["metrics"][name]
+    assert best() == last["id"]
