@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib as mpl
 import torch
 
-from bench import data, generation, speed, time_to_loss
+from bench import data, generation, kernels, speed, time_to_loss
 from nanopoet.device import choose_device, describe, keep_freed_memory
 from nanopoet.files import atomic_write
 from nanopoet.params import load_params
@@ -45,6 +45,8 @@ def _tables(arguments: argparse.Namespace, device: torch.device, picture: Path) 
     yield _where(device)
     yield _training(device)
     yield _generation(device)
+    if device.type == "cpu":
+        yield kernels.table()
     if not arguments.without_loss:
         curves = time_to_loss.measure_all(device.type)
         _plot(curves, picture)

@@ -1,6 +1,7 @@
 """Open the MLflow UI on the runs of this project, on the loopback address."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +22,12 @@ def main() -> None:
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
     command += ["--host", "127.0.0.1", "--port", port, "--workers", "1"]
-    subprocess.run(command, env=environment, check=False)
+    with subprocess.Popen(command, env=environment, start_new_session=True) as server:
+        try:
+            server.wait()
+        finally:
+            if server.poll() is None:
+                os.killpg(server.pid, signal.SIGTERM)  # its workers, too
 
 
 def _free_port() -> int:

@@ -4,13 +4,9 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +16,7 @@ import pytest
 from nanopoet.poems import write_poems
 from nanopoet.train import StepRecord
 from stages.account import Account, Evaluation
+from tests.browser import free_port, wait_for
 from tests.conftest import SMALL, make_poems
 from tests.project import Project
 
@@ -175,14 +172,12 @@ class Server:
     """A real `mlflow server` that can be stopped and started again on the same port."""
 
     def __init__(self, store: str, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
+        port = str(free_port())
+        self.uri = f"http://127.0.0.1:{port}"
         self._command = [
             *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store),
             *("--artifacts-destination", str(folder / "artifacts"), "--workers", "1"),
-            *("--host", "127.0.0.1", "--port", str(self.port)),
+            *("--host", "127.0.0.1", "--port", port),
         ]
         self._log = folder / "server.log"
         self.start()
@@ -195,14 +190,7 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=5):  # noqa: S310
-                    return
-            except OSError:
-                time.sleep(0.2)
-        raise AssertionError(self._log.read_text())
+        wait_for(f"{self.uri}/health")
 
     def signal(self, number: signal.Signals) -> None:
         os.killpg(self.process.pid, number)
