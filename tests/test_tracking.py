@@ -113,6 +113,7 @@ def test_a_training_that_goes_on_has_one_run(own: Project, how: signal.Signals) 
 
 
 def test_an_orphan_is_marked_and_one_that_lives_is_not(own: Project) -> None:
+    own.set(pretrain={"max_steps": 1_000_000})
     with _train_until(own, 200) as process:
         own.set(pretrain={"max_steps": 3, "seed": 5})
         assert own.run("stages.pretrain").returncode == 0
