@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from nanopoet.language_model import LanguageModel
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def generate(
     model: "LanguageModel",
     idx: Tensor,

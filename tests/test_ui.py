@@ -41,12 +41,12 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     project.commit()
     project.repro()
     project.commit("the first run")
-    project.set(pretrain={"lr": 0.003})
+    project.set(pretrain={"lr": 0.004})
     project.repro()
     yield project
 
 
-NAMES = ("params.yaml at ", "lr=0.003")
+NAMES = ("params.yaml at ", "lr=0.004")
 
 
 @needs_chromium
@@ -65,7 +65,7 @@ def test_the_ui_shows_both_runs(two: Project) -> None:
         page.get_by_text("Show diff only").first.click()
         page.wait_for_function("!document.body.innerText.includes('evaluate.temperature')")
         text = page.inner_text("body")
-        assert "Parameters\nShow diff only\npretrain.lr\t0.01\t0.003\nMetrics" in text
+        assert "Parameters\nShow diff only\npretrain.lr\t0.01\t0.004\nMetrics" in text
 
         page.goto(f"{address}&compareRunsMode=CHART")
         page.get_by_placeholder("Search metric charts").fill("loss/val")
@@ -74,7 +74,7 @@ def test_the_ui_shows_both_runs(two: Project) -> None:
             ".map(line => line.getAttribute('d')).filter(d => d.split('L').length == 5)).size == 2"
         )
         text = page.inner_text("body")
-        assert "lr=0.003 (loss/val)" in text
+        assert "lr=0.004 (loss/val)" in text
         assert re.search(r"params\.yaml at \w{8} \(loss/val\)", text)
 
         page.goto(f"{address}&compareRunsMode=ARTIFACT")
@@ -103,7 +103,7 @@ def test_the_run_page_begins_with_its_description(two: Project) -> None:
         page.get_by_text("All of validation:").wait_for()
         text = page.inner_text("body")
         assert text.index("All of validation:") < text.index("loss/train")
-        assert "Differs from params.yaml as committed: pretrain.lr=0.003" in text
+        assert "Differs from params.yaml as committed: pretrain.lr=0.004" in text
     assert elsewhere == []
 
 
