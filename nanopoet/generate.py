@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from nanopoet.language_model import LanguageModel
 
 
-@torch.no_grad()
 def generate(
     model: "LanguageModel",
     idx: Tensor,
@@ -51,25 +50,26 @@ def generate(
     start = max(0, idx.shape[1] - model.block_size)  # of the context, in the text
     cache = KVCache(model.block_size)
     try:
-        for _ in range(max_new_tokens):
-            if idx.shape[1] - start > model.block_size:
-                start = idx.shape[1] - max(1, model.block_size // 2)
-                cache = KVCache(model.block_size)
-            if use_cache:
-                hidden = model.hidden(idx[:, start + cache.length :], cache)
-            else:
-                hidden = model.hidden(idx[:, start:])
-            logits = model.lm_head(hidden[:, -1])  # (B, V)
-            following = _sample(logits, temperature, top_k, top_p, generator)  # (B, 1)
-            if stop_id is not None:
-                following[stopped] = stop_id
-                stopped |= following == stop_id
-            idx = torch.cat([idx, following], dim=1)
-            if stopped.all():
-                break
+        with torch.inference_mode():
+            for _ in range(max_new_tokens):
+                if idx.shape[1] - start > model.block_size:
+                    start = idx.shape[1] - max(1, model.block_size // 2)
+                    cache = KVCache(model.block_size)
+                if use_cache:
+                    hidden = model.hidden(idx[:, start + cache.length :], cache)
+                else:
+                    hidden = model.hidden(idx[:, start:])
+                logits = model.lm_head(hidden[:, -1])  # (B, V)
+                following = _sample(logits, temperature, top_k, top_p, generator)  # (B, 1)
+                if stop_id is not None:
+                    following[stopped] = stop_id
+                    stopped |= following == stop_id
+                idx = torch.cat([idx, following], dim=1)
+                if stopped.all():
+                    break
     finally:
         model.train(was_training)
-    return idx
+    return idx.clone()  # of use in training again, as a tensor of inference mode is not
 
 
 def _sample(

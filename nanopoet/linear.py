@@ -10,9 +10,10 @@ FEW_ROWS = 64
 class Linear(nn.Linear):
     """`nn.Linear`, with the factors of the product turned round for a few rows on a CPU.
 
-    What writes poems multiplies a row or some dozens by each weight matrix. W xᵀ then
-    takes as little as a third of the time of x Wᵀ, which is the same product (MKL and
-    torch 2.13: `python -m bench.kernels`), and a lone row is quicker when doubled.
+    What writes poems multiplies a row or some dozens by each weight matrix. W xᵀ is then
+    quicker than x Wᵀ, which is the same product (MKL and torch 2.13; `python -m bench.kernels`
+    shows by how much for the output layer). A lone row is doubled, since MKL is slow with one
+    column; that pays in a whole model, whose weights are not in a cache, not in a row alone.
     """
 
     def forward(self, x: Tensor) -> Tensor:
