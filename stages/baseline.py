@@ -1,0 +1,49 @@
+"""Training and validation tokens → what counting alone makes of them: losses and poems."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nanopoet.corpus import verse_form
+from nanopoet.evaluate import sum_by_poem, target_stream
+from nanopoet.files import write_json
+from nanopoet.ngram import KneserNey
+from nanopoet.params import load_params
+from nanopoet.poems import iter_poems
+from nanopoet.prediction import loss_figures, per_character_by_form
+from nanopoet.tensors import TokenArrays
+from nanopoet.tokenizer import BEGIN_ID, CharTokenizer
+from stages.stage import run
+
+POEMS = Path("data/baseline_poems.json")
+
+
+def main() -> None:
+    params = load_params()
+    tokenizer = CharTokenizer.load("data/vocab.json")
+    train, val = TokenArrays.load("data/train"), TokenArrays.load("data/val")
+    model = KneserNey(target_stream(train)[1:], tokenizer.vocab_size, params.baseline.order)
+    forms = list(map(verse_form, iter_poems("data/val.jsonl")))
+    figures: dict[str, dict[str, Any]] = {}
+    figures["uniform"] = {"nats_per_character": math.log(tokenizer.vocab_size)}
+    for order, nats in enumerate(model.nats(target_stream(val)[1:]), start=1):
+        by_poem = sum_by_poem(nats, val.offsets)
+        figures[f"kneser_ney_{order}"] = loss_figures(by_poem, val.characters) | {
+            "nats_per_character_by_form": per_character_by_form(by_poem, val.characters, forms)
+        }
+    rng = np.random.default_rng(params.evaluate.seed)
+    ids = model.generate(params.evaluate.sample_count, params.evaluate.sample_length, rng)
+    poems = [tokenizer.decode_poem([BEGIN_ID, *row]) for row in ids.tolist()]
+    write_json(POEMS, poems)
+    write_json("metrics/baseline.json", figures)
+    best = figures[f"kneser_ney_{model.order}"]["nats_per_character"]
+    print(
+        f"baseline: {best:.4f} nats per character by Kneser–Ney of order {model.order}; "
+        f"{len(poems):,} poems in {POEMS}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)
