@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from nanopoet.device import keep_freed_memory
 from nanopoet.errors import NanopoetError
-from nanopoet.evaluate import poem_nats
+from nanopoet.evaluate import score_tokens
 from nanopoet.params import Params, check_params, parse_yaml, read_yaml
 from nanopoet.tensors import TokenArrays
 from nanopoet.tokenizer import CharTokenizer
@@ -59,14 +59,14 @@ def main() -> None:
     model = build_model(tokenizer.vocab_size, recipe)
     trainer = Trainer(model, train.tokens, dev.tokens, tokenizer, recipe)
     records = list(tqdm(trainer, total=recipe.max_steps, unit="step", disable=None))
-    nats = poem_nats(
+    nats = score_tokens(
         model,
         dev,
         context=params.evaluate.context,
         batch_size=params.evaluate.batch_size,
         device=trainer.device,
         precision=trainer.precision,
-    )
+    ).nats
     figures = {
         "changes": changes,
         "dev": round(nats.sum().item() / dev.characters.sum().item(), 4),

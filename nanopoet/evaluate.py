@@ -1,17 +1,21 @@
-"""How well a model predicts poems that it has not seen."""
+"""How well a model predicts poems that it has not seen, token by token."""
 
-import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 from tqdm import tqdm
 
 from nanopoet.device import Precision, autocast
 from nanopoet.language_model import LanguageModel
 from nanopoet.tensors import Array, TokenArrays, check_length, windows_at
 from nanopoet.tokenizer import BEGIN_ID, CharTokenizer
+
+_ROWS = 256
+"""Rows of logits at once on a CPU: they should not leave its cache before they are used."""
 
 
 def scoring_windows(length: int, block_size: int, context: int) -> Iterator[tuple[int, int]]:
@@ -33,8 +37,46 @@ def scoring_windows(length: int, block_size: int, context: int) -> Iterator[tupl
         done = start + block_size
 
 
-@torch.no_grad()
-def poem_nats(
+@dataclass(frozen=True)
+class TokenScores:
+    """How a model predicted the n tokens of N poems, separators included.
+
+    Attributes:
+        targets: (n,) the ids; poem i's are `targets[offsets[i]:offsets[i + 1]]`, in which its
+            characters come first, then, where poems are separated, the BEGIN that ends it.
+        offsets: (N + 1,).
+        nats: (n,) what each takes to encode.
+        ranks: (n,) how many ids were thought likelier.
+        confidence: (n,) probability of the likeliest id.
+    """
+
+    targets: Array
+    offsets: Array
+    nats: Array
+    ranks: Array
+    confidence: Array
+
+    @property
+    def poem_nats(self) -> Array:
+        """Nats of each poem, (N,), the separator that ends it included."""
+        return sum_by_poem(self.nats, self.offsets)
+
+
+def sum_by_poem(values: Array, offsets: Array) -> Array:
+    """Sum of (n,) values within each poem, (N,)."""
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    return np.diff(total[offsets])
+
+
+def target_stream(arrays: TokenArrays) -> Array:
+    """(n + 1,) ids: BEGIN, then the n tokens to predict, each after all that stand before it."""
+    begin = np.array([BEGIN_ID], dtype=arrays.tokens.dtype)
+    parts = [arrays.tokens, begin] if arrays.separated else [begin, arrays.tokens]
+    return np.concatenate(parts)
+
+
+@torch.inference_mode()
+def score_tokens(
     model: LanguageModel,
     arrays: TokenArrays,
     *,
@@ -42,11 +84,8 @@ def poem_nats(
     batch_size: int,
     device: torch.device,
     precision: Precision,
-) -> Array:
-    """Nats that the model needs to encode each of N poems, (N,) float64.
-
-    Every character is predicted once, the first one from BEGIN; where the poems
-    are separated, so is the BEGIN that ends a poem.
+) -> TokenScores:
+    """Let a model predict every character of N poems once, and the separators where there are any.
 
     Args:
         model: moved to `device` and put into evaluation mode.
@@ -59,78 +98,47 @@ def poem_nats(
     Raises:
         NanopoetError: the tokens are too few.
     """
-    block_size, length = model.block_size, len(arrays.tokens)
+    block_size, n = model.block_size, len(arrays.tokens)
     check_length(arrays.tokens, block_size, "validation")
     assert 0 <= context < block_size
-    begin = np.array([BEGIN_ID], dtype=arrays.tokens.dtype)
-    ends = [arrays.tokens, begin] if arrays.separated else [begin, arrays.tokens]
-    stream = np.concatenate(ends)  # (n + 1,): one more than there are targets
-    windows = np.array(list(scoring_windows(length, block_size, context)))  # (W, 2)
+    stream = target_stream(arrays)
+    windows = np.array(list(scoring_windows(n, block_size, context)))  # (W, 2)
     model.to(device).eval()
-    nats = np.zeros(length)
+    nats, ranks = np.zeros(n), np.zeros(n, np.int32)
+    confidence = np.zeros(n, np.float32)
     with tqdm(total=len(windows), unit="window", disable=None, desc="evaluating") as bar:
         for i in range(0, len(windows), batch_size):
             starts, firsts = windows[i : i + batch_size].T
             inputs, targets = windows_at(stream, starts, block_size)
+            places = starts[:, None] + np.arange(block_size)  # (B, T) of the targets
+            counts = places >= firsts[:, None]
             with autocast(device, precision):
-                losses = model.token_losses(
-                    torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device)
+                hidden = model.hidden(torch.from_numpy(inputs).to(device))  # (B, T, C)
+                scores = _score(
+                    hidden[torch.from_numpy(counts).to(device)],
+                    torch.from_numpy(targets[counts]).to(device),
+                    model.lm_head,
                 )
-            for start, first, row in zip(starts, firsts, losses.double().cpu(), strict=True):
-                nats[first : start + block_size] = row[first - start :]
+            done = places[counts]
+            nats[done], ranks[done], confidence[done] = (s.cpu().numpy() for s in scores)
             bar.update(len(starts))
-    total = np.concatenate([[0.0], np.cumsum(nats)])
-    return np.diff(total[arrays.offsets])
+    return TokenScores(stream[1:], np.asarray(arrays.offsets), nats, ranks, confidence)
 
 
-def prediction_figures(
-    nats: Array, characters: Array, twins: Sequence[str | None]
-) -> dict[str, float]:
-    """Nats per character over all of N poems, and over those with and without a twin in train.
-
-    Args:
-        nats: (N,) what each poem needs.
-        characters: (N,) how long it is.
-        twins: N entries, None for a poem without a twin.
-
-    >>> nats, characters = np.array([6.0, 30.0, 60.0]), np.array([2, 10, 10])
-    >>> figures = prediction_figures(nats, characters, ["near", None, None])
-    >>> [(name, round(value, 2)) for name, value in figures.items()][:3]
-    [('val_characters', 22), ('nats_per_character', 4.36), ('bits_per_character', 6.3)]
-    >>> figures["nats_per_character_with_twin"], figures["nats_per_character_without_twin"]
-    (3.0, 4.5)
-    """
-    mean = nats.sum().item() / characters.sum().item()
-    figures = {
-        "val_characters": characters.sum().item(),
-        "nats_per_character": mean,
-        "bits_per_character": mean / math.log(2),
-        "hesitation": math.exp(mean),
-    }
-    has_twin = np.array([twin is not None for twin in twins])
-    for name, chosen in (("with_twin", has_twin), ("without_twin", ~has_twin)):
-        if chosen.any():
-            share = nats[chosen].sum().item() / characters[chosen].sum().item()
-            figures[f"nats_per_character_{name}"] = share
-    return figures
-
-
-def nats_by_form(nats: Array, characters: Array, forms: Sequence[str]) -> dict[str, float]:
-    """Nats per character over the poems of each form, the commonest form first.
-
-    Args:
-        nats: (N,) what each poem needs.
-        characters: (N,) how long it is.
-        forms: N names.
-
-    >>> nats_by_form(np.array([6.0, 30.0, 60.0]), np.array([2, 10, 10]), ["词", "诗", "诗"])
-    {'诗': 4.5, '词': 3.0}
-    """
-    figures = {}
-    for form, _ in Counter(forms).most_common():
-        chosen = np.array([other == form for other in forms])
-        figures[form] = nats[chosen].sum().item() / characters[chosen].sum().item()
-    return figures
+def _score(x: Tensor, targets: Tensor, lm_head: torch.nn.Module) -> tuple[Tensor, Tensor, Tensor]:
+    """(R, C) and (R,) ids → nats fp64, ranks and confidence of each row, (R,)."""
+    rows = _ROWS if x.device.type == "cpu" else 8192
+    parts = []
+    for start in range(0, len(x), rows):
+        ids = targets[start : start + rows]
+        logits = lm_head(x[start : start + rows]).float()  # (rows, V)
+        own = logits.gather(1, ids[:, None])
+        nats = F.cross_entropy(logits, ids, reduction="none")
+        highest = logits.amax(dim=1)
+        confidence = torch.exp(highest - own.squeeze(1) - nats)  # log p of the target is -nats
+        parts.append((nats.double(), (logits > own).sum(dim=1), confidence))
+    nats, ranks, confidence = (torch.cat(column) for column in zip(*parts, strict=True))
+    return nats, ranks, confidence
 
 
 def write_poems(
@@ -142,14 +150,22 @@ def write_poems(
     temperature: float,
     seed: int,
     device: torch.device,
+    batch_size: int = 250,
 ) -> list[str]:
-    """`count` texts of at most `length` characters, sampled from BEGIN in one batch.
+    """`count` texts of at most `length` characters, sampled from BEGIN, `batch_size` at a time.
 
     A model that has learned from separated poems ends a text where the poem ends.
     """
     generator = torch.Generator(device).manual_seed(seed)
-    context = torch.full((count, 1), BEGIN_ID, device=device)  # (B, 1)
-    ids = model.to(device).generate(
-        context, length, temperature=temperature, generator=generator, stop_id=BEGIN_ID
-    )
-    return [tokenizer.decode_poem(row.tolist()) for row in ids]
+    model.to(device)
+    poems: list[str] = []
+    with tqdm(total=count, unit="poem", disable=None, desc="writing poems") as bar:
+        while len(poems) < count:
+            rows = min(batch_size, count - len(poems))
+            context = torch.full((rows, 1), BEGIN_ID, device=device)  # (B, 1)
+            ids = model.generate(
+                context, length, temperature=temperature, generator=generator, stop_id=BEGIN_ID
+            )
+            poems += [tokenizer.decode_poem(row.tolist()) for row in ids]
+            bar.update(rows)
+    return poems

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from nanopoet.errors import NanopoetError
+
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
@@ -29,7 +31,29 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
+def read_json(path: str | Path, stage: str) -> dict[str, Any]:
+    """Read an object that `stage` wrote with `write_json`.
+
+    Raises:
+        NanopoetError: the file is missing or damaged.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NanopoetError(f"{path}: no such file; run `dvc repro {stage}`") from None
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise NanopoetError(f"{path}: damaged; run `dvc repro --force {stage}`")
+    return value
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text as UTF-8."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON with a newline at the end."""
-    with atomic_write(path) as file:
-        file.write(json.dumps(value, ensure_ascii=False, indent=2).encode() + b"\n")
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")

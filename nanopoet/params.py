@@ -109,6 +109,11 @@ class PretrainParams(_Section):
     """Initial weights, batches, dropout and samples all follow from it."""
 
 
+class BaselineParams(_Section):
+    order: int = Field(ge=1, le=8)
+    """Characters in the longest n-gram of the model by counting."""
+
+
 class EvaluateParams(_Section):
     context: int = Field(ge=0)
     """Characters of context that every scored character has at least, except at the very
@@ -116,9 +121,9 @@ class EvaluateParams(_Section):
     batch_size: int = Field(ge=1)
     """Windows per forward pass."""
     sample_count: int = Field(ge=1)
-    """Number of poems to write."""
+    """Number of poems to write, and of validation poems and n-gram poems to judge beside them."""
     sample_length: int = Field(ge=1)
-    """Characters per poem."""
+    """Characters per poem at most; a longer one is cut."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """Where to compute; as `pretrain.device`."""
     precision: Literal["auto", "fp32", "bf16"]
@@ -126,7 +131,7 @@ class EvaluateParams(_Section):
     temperature: float = Field(gt=0)
     """Divides the logits before sampling: below 1 plays safe, above 1 takes risks."""
     seed: int = Field(ge=0, lt=2**32)
-    """The samples follow from it."""
+    """The samples and the intervals follow from it."""
 
 
 class Params(_Section):
@@ -135,6 +140,7 @@ class Params(_Section):
     split: SplitParams
     encode: EncodeParams
     pretrain: PretrainParams
+    baseline: BaselineParams
     evaluate: EvaluateParams
 
 

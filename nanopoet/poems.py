@@ -58,6 +58,23 @@ def write_poems(path: str | Path, poems: Iterable[Poem]) -> None:
             file.write(orjson.dumps(poem, option=orjson.OPT_APPEND_NEWLINE))
 
 
+def read_texts(path: str | Path) -> list[str]:
+    """Read a JSON list of texts.
+
+    Raises:
+        NanopoetError: the file is missing or holds something else.
+    """
+    try:
+        texts = orjson.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise NanopoetError(f"{path}: no such file; run `dvc repro`") from None
+    except orjson.JSONDecodeError as error:
+        raise NanopoetError(f"{path}: not valid JSON: {error.msg}; run `dvc repro`") from None
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise NanopoetError(f"{path}: not a JSON list of texts; run `dvc repro`")
+    return texts
+
+
 def reading_bar(file: IO[bytes], path: Path) -> "tqdm[NoReturn]":
     """A progress bar over the bytes of an open file; silent when not on a terminal."""
     size = file.seek(0, 2)

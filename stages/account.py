@@ -10,12 +10,12 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from nanopoet.files import write_json
+from nanopoet.files import read_json, write_json
 from nanopoet.generate import as_lines
 from nanopoet.params import Params, parse_yaml
 from nanopoet.train import StepRecord
@@ -26,19 +26,42 @@ _INPUTS = {"poems/train": "data/train", "poems/val": "data/val", "vocabulary": "
 
 @dataclass
 class Evaluation:
-    """What `evaluate` adds.
+    """What `evaluate` and `report` add.
 
     Attributes:
-        params: its own parameters, name → value.
-        figures: name → value.
-        forms: nats per character by form.
+        params: of `baseline` and `evaluate`, `section.leaf` → value.
+        figures: `metrics/evaluate.json`.
         samples: the poems as text.
+        report: the page, once there is one.
     """
 
     params: dict[str, str]
-    figures: dict[str, float]
-    forms: dict[str, float]
+    figures: dict[str, Any]
     samples: str
+    report: str | None = None
+
+    @classmethod
+    def read(cls, params: Params, report: str | None = None) -> Self:
+        """What the stage `evaluate` has written."""
+        return cls(
+            {name: value for name, value in flat_params(params).items() if _after_training(name)},
+            read_json("metrics/evaluate.json", "evaluate"),
+            Path("data/samples.txt").read_text(encoding="utf-8"),
+            report,
+        )
+
+    @property
+    def forms(self) -> dict[str, float]:
+        """Form → nats per character."""
+        forms: dict[str, float] = self.figures["nats_per_character_by_form"]
+        return forms
+
+    def metrics(self) -> dict[str, float]:
+        """The figures, nested names joined by a slash, without what is not known and the styles.
+
+        MLflow does not take every name that a style may have.
+        """
+        return dict(_leaves("evaluate", self.figures))
 
 
 @dataclass
@@ -47,7 +70,7 @@ class Account:
 
     Attributes:
         name: tells a person what is special about it.
-        params: all parameters but those of `evaluate`, `section.leaf` → value.
+        params: all parameters of the model, `section.leaf` → value.
         tags: where it comes from.
         inputs: name → digest of what it was trained on.
         started: Unix time in milliseconds.
@@ -90,7 +113,7 @@ class Account:
             tags["nanopoet.differences"] = f"{', '.join(differences) or 'nothing'} ({revision})"
         return cls(
             name=_name(revision, differences),
-            params={name: value for name, value in flat.items() if not name.startswith("evaluate")},
+            params={name: value for name, value in flat.items() if not _after_training(name)},
             tags={name: value for name, value in tags.items() if value},
             inputs={name: digest(Path(path)) for name, path in _INPUTS.items()},
             started=now(),
@@ -123,7 +146,7 @@ class Account:
                 f"All of validation: **{figures['nats_per_character']:.4f}** nats per character, "
                 f"e^loss {figures['hesitation']:.0f}."
             )
-            poem = self.evaluation.samples.split("\n\n")[0]
+            poem = self.evaluation.samples.strip().split("\n\n")[0]
         if poem.strip():
             verse = as_lines(poem.replace("\n", "")).splitlines()
             lines.append("A poem:\n\n" + "  \n".join(f"> {line}" for line in verse))
@@ -164,6 +187,19 @@ def flat_params(params: Params) -> dict[str, str]:
     """`section.leaf` → value as text."""
     sections = params.model_dump()
     return {f"{s}.{leaf}": str(v) for s, leaves in sections.items() for leaf, v in leaves.items()}
+
+
+def _after_training(name: str) -> bool:
+    return name.startswith(("baseline.", "evaluate."))
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key != "styles":
+                yield from _leaves(f"{name}/{key}", inner)
+    elif value is not None:
+        yield name, value
 
 
 def digest(path: Path) -> str:

@@ -1,24 +1,25 @@
-"""models/poet/ and the validation poems → metrics/evaluate.json, poems, loss by form."""
+"""models/poet/ and the validation poems → how well it predicts, how well it writes."""
 
 from pathlib import Path
 
 from nanopoet.checkpoint import load_model
 from nanopoet.corpus import verse_form
 from nanopoet.device import choose_device, choose_precision, keep_freed_memory
-from nanopoet.evaluate import nats_by_form, poem_nats, prediction_figures, write_poems
-from nanopoet.files import atomic_write, write_json
+from nanopoet.evaluate import score_tokens, write_poems
+from nanopoet.files import write_json, write_text
 from nanopoet.generate import as_lines
+from nanopoet.judge import draw_texts, examples, judge, verse_figures
 from nanopoet.params import load_params
-from nanopoet.poems import iter_poems
+from nanopoet.poems import read_poems, read_texts
+from nanopoet.prediction import calibration_bins, nats_by_position, prediction_figures
 from nanopoet.tensors import TokenArrays
 from nanopoet.twins import load_twins
 from stages import tracking
-from stages.account import Evaluation, flat_params
+from stages.account import Evaluation
 from stages.stage import run
 
 MODEL = Path("models/poet")
 SAMPLES = Path("data/samples.txt")
-FORMS = Path("data/loss_by_form.csv")
 
 
 def main() -> None:
@@ -26,10 +27,12 @@ def main() -> None:
     keep_freed_memory()
     options = params.evaluate
     model, tokenizer = load_model(MODEL)
-    val = TokenArrays.load("data/val")
+    val, val_poems = TokenArrays.load("data/val"), read_poems("data/val.jsonl")
+    forms = list(map(verse_form, val_poems))
     device = choose_device(options.device)
     precision, _ = choose_precision(options.precision, device)
-    nats = poem_nats(
+
+    scores = score_tokens(
         model,
         val,
         context=options.context,
@@ -37,7 +40,9 @@ def main() -> None:
         device=device,
         precision=precision,
     )
-    poems = write_poems(
+    twins = load_twins("data/val_twins.json", len(val_poems))
+    figures = prediction_figures(scores, tokenizer, forms, twins, options.seed)
+    written = write_poems(
         model,
         tokenizer,
         count=options.sample_count,
@@ -46,21 +51,31 @@ def main() -> None:
         seed=options.seed,
         device=device,
     )
-    figures = prediction_figures(nats, val.characters, load_twins("data/val_twins.json", len(nats)))
-    forms = nats_by_form(nats, val.characters, list(map(verse_form, iter_poems("data/val.jsonl"))))
-    write_json("metrics/evaluate.json", figures | {"nats_per_character_by_form": forms})
-    with atomic_write(FORMS) as file:
-        rows = [f"{form},{value}\n" for form, value in forms.items()]
-        file.write("".join(["form,nats_per_character\n", *rows]).encode())
-    samples = "\n\n".join(map(as_lines, poems)) + "\n"
-    with atomic_write(SAMPLES) as file:
-        file.write(samples.encode())
-    own = {n: v for n, v in flat_params(params).items() if n.startswith("evaluate.")}
-    tracking.log_evaluation(params, MODEL, Evaluation(own, figures, forms, samples))
+    sources = {
+        "model": written,
+        "human": draw_texts(val_poems, options.sample_count, options.sample_length, options.seed),
+        "ngram": read_texts("data/baseline_poems.json"),
+    }
+    judged = judge(sources, read_poems("data/train.jsonl"))
+    figures["verse"] = {name: verse_figures(poems) for name, poems in judged.items()}
+
+    write_json("metrics/evaluate.json", figures)
+    details = {
+        "calibration": calibration_bins(scores),
+        "nats_by_position": nats_by_position(scores, forms),
+        "poems": {name: examples(poems) for name, poems in judged.items()},
+    }
+    write_json("data/evaluation.json", details)
+    by_form = figures["nats_per_character_by_form"].items()
+    rows = [f"{form},{value}\n" for form, value in by_form]
+    write_text("data/loss_by_form.csv", "".join(["form,nats_per_character\n", *rows]))
+    write_text(SAMPLES, "\n\n".join(map(as_lines, written)) + "\n")
+    tracking.log_evaluation(params, MODEL, Evaluation.read(params))
+    regular = figures["verse"]["model"]["regular"]
     print(
         f"evaluate: {figures['nats_per_character']:.4f} nats per character, e^loss "
-        f"{figures['hesitation']:.1f}, over {figures['val_characters']:,} characters; poems in "
-        f"{SAMPLES}"
+        f"{figures['hesitation']:.1f}, over {figures['val_characters']:,} characters; "
+        f"{regular:.0%} of {len(written):,} poems in a regular form, in {SAMPLES}"
     )
 
 

@@ -1,19 +1,20 @@
 """What `make repro` says at its end."""
 
-import json
 from pathlib import Path
-from typing import Any
 
+from nanopoet.files import read_json
 from nanopoet.params import load_params
 from stages.stage import read_timings, run
 
-STAGES = ("fetch", "load", "split", "tokenize", "encode", "pretrain", "evaluate")
+STAGES = ("fetch", "load", "split", "tokenize", "encode", "pretrain", "baseline", "evaluate")
 
 
 def main() -> None:
     load_params()
-    pretrain, evaluate = _metrics("pretrain"), _metrics("evaluate")
-    poem = Path("data/samples.txt").read_text(encoding="utf-8").split("\n\n")[0].strip()
+    pretrain, evaluate = (
+        read_json(f"metrics/{stage}.json", stage) for stage in ("pretrain", "evaluate")
+    )
+    poem = Path("data/samples.txt").read_text(encoding="utf-8").strip().split("\n\n")[0]
     timings = read_timings()
     seconds = ", ".join(f"{name} {timings[name]:g} s" for name in STAGES if name in timings)
     indented = "\n".join(f"  {line}" for line in poem.splitlines())
@@ -25,13 +26,9 @@ def main() -> None:
         f"e^loss {evaluate['hesitation']:.0f}\n"
         f"a poem\n{indented}\n"
         f"took     {seconds or 'no stage ran on this machine'} (each when it last ran)\n"
+        f"report   {Path('report/index.html').absolute().as_uri()}\n"
         f"see      make ui"
     )
-
-
-def _metrics(stage: str) -> dict[str, Any]:
-    figures: dict[str, Any] = json.loads(Path(f"metrics/{stage}.json").read_text(encoding="utf-8"))
-    return figures
 
 
 if __name__ == "__main__":

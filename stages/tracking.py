@@ -311,14 +311,14 @@ class _Courier:
 
     def _send_evaluation(self, run: Run, evaluation: Evaluation) -> None:
         run_id, step = run.info.run_id, self._last_step
-        values = {f"evaluate/{name}": value for name, value in evaluation.figures.items()}
-        values |= {f"evaluate/form/{form}": value for form, value in evaluation.forms.items()}
-        known = self._client.get_run(run_id).data.metrics
+        values, known = evaluation.metrics(), self._client.get_run(run_id).data.metrics
         metrics = [Metric(k, v, now(), step) for k, v in values.items() if known.get(k) != v]
         params = [Param(*item) for item in evaluation.params.items()]
         self._client.log_batch(run_id, metrics=metrics, params=params)
         self._client.log_text(run_id, evaluation.samples, "samples.txt")
         self._client.log_figure(run_id, forms_figure(evaluation.forms), "plots/loss_by_form.png")
+        if evaluation.report:
+            self._client.log_text(run_id, evaluation.report, "report.html")
         self._move_best(run_id)
 
     def _move_best(self, run_id: str) -> None:

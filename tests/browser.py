@@ -123,5 +123,17 @@ def take_pictures(folder: Path) -> None:
             opened.screenshot(path=folder / f"ui-{name}.png")
 
 
+def take_report_pictures(report: Path, folder: Path) -> None:
+    """The parts of the report that README shows."""
+    with page() as (opened, _):
+        opened.set_viewport_size({"width": 1100, "height": 850})
+        opened.goto(report.absolute().as_uri())
+        for name, first in (("predicts", "How well it predicts"), ("poems", "Poems")):
+            heading = opened.get_by_role("heading", name=first, exact=True)
+            heading.evaluate("element => element.scrollIntoView()")
+            opened.screenshot(path=folder / f"report-{name}.png")
+
+
 if __name__ == "__main__":
     take_pictures(Path("docs"))
+    take_report_pictures(Path("report/index.html"), Path("docs"))

@@ -88,7 +88,7 @@ class Project:
             text=True,
         )
 
-    def repro(self, target: str = "evaluate") -> list[str]:
+    def repro(self, target: str = "report") -> list[str]:
         """Run `dvc repro` and return the stages that ran."""
         done = self.run("dvc", "repro", target)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -49,7 +49,7 @@ def test_the_file_tree_is_complete(name: str) -> None:
         file
         for file in files
         if file.startswith(("nanopoet/", "stages/", "bench/"))
-        and file.endswith(".py")
+        and file.endswith((".py", ".jinja"))
         and not file.endswith("__init__.py")
     }
     assert _tree(_page(name)) == expected
@@ -74,6 +74,52 @@ def test_the_figures_are_those_of_the_metrics(name: str) -> None:
         cells = " | ".join(format(entry[stage][figure], form) for entry in (seed, ours))
         assert f"| {cells} | `metrics/{stage}.json` |" in page
     assert ours["pretrain"]["tokens"] == seed["pretrain"]["tokens"] == 1_638_400
+
+
+MEASURES = (
+    "regular",
+    "rhyme",
+    "tones_alternate",
+    "tones_oppose",
+    "tones_adhere",
+    "regulated",
+    "lines_in_train",
+    "copies",
+)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_judgement_is_that_of_the_metrics(name: str) -> None:
+    """The table of verse measures, row by row, and the figures of prediction around it."""
+    page, evaluate, baseline = _page(name), _metrics("evaluate"), _metrics("baseline")
+    verse = evaluate["verse"]
+    rows = re.findall(r"^\| [^|]+ \| (\S+%) \| (\S+%) \| (\S+%|–) \|$", page, re.M)
+    assert len(rows) == len(MEASURES)
+    for measure, cells in zip(MEASURES, rows, strict=True):
+        values = [verse[source][measure] for source in ("model", "human", "ngram")]
+        assert [_percent(value) for value in values] == list(cells), measure
+    for figure in ("nats_per_character", "nats_per_character_low", "nats_per_character_high"):
+        assert f"{evaluate[figure]:.3f}" in page
+    assert f"{evaluate['nats_per_hanzi']:.3f}" in page
+    for figure in ("top_1", "top_5"):
+        assert _percent(evaluate[figure]) in page
+    for order in (4, 5):
+        assert f"{baseline[f'kneser_ney_{order}']['nats_per_character']:.3f}" in page
+
+
+def test_people_reach_what_the_page_says() -> None:
+    """docs/evaluation.md: the ceiling of each measure."""
+    page, human = _page("docs/evaluation.md"), _metrics("evaluate")["verse"]["human"]
+    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+%) \|", page, re.M)
+    assert len(rows) == 10
+    for measure, cell in rows:
+        assert _percent(human[measure]) == cell
+    for form in ("七言绝句", "五言绝句"):
+        assert f"{_percent(human['by_form'][form]['regulated'])} of {form}" in page
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}%"
 
 
 def test_the_recipes_were_run_as_they_are() -> None:

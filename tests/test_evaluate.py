@@ -6,7 +6,7 @@ import torch
 
 from nanopoet.classic import GPTLanguageModel
 from nanopoet.errors import NanopoetError
-from nanopoet.evaluate import poem_nats, scoring_windows, write_poems
+from nanopoet.evaluate import TokenScores, score_tokens, scoring_windows, write_poems
 from nanopoet.tensors import TokenArrays
 from nanopoet.tokenizer import CharTokenizer
 
@@ -36,9 +36,13 @@ def _arrays(*lengths: int, separate: bool = False) -> TokenArrays:
     return TokenArrays(np.concatenate(poems).astype(np.uint16), offsets)
 
 
-def _nats(arrays: TokenArrays, model: GPTLanguageModel, **options: int) -> list[float]:
+def _scores(arrays: TokenArrays, model: GPTLanguageModel, **options: int) -> TokenScores:
     options = {"context": 7, "batch_size": 3} | options
-    found = poem_nats(model, arrays, device=CPU, precision="fp32", **options)
+    return score_tokens(model, arrays, device=CPU, precision="fp32", **options)
+
+
+def _nats(arrays: TokenArrays, model: GPTLanguageModel, **options: int) -> list[float]:
+    found = _scores(arrays, model, **options).poem_nats
     assert found.dtype == np.float64
     return [float(value) for value in found]
 
@@ -56,6 +60,20 @@ def test_each_poem_s_nats_are_those_of_its_tokens(separate: bool) -> None:
             nats -= logits[0, -1].log_softmax(-1)[stream[0, i + 1]].item()
         expected.append(nats)
     assert _nats(arrays, model) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_ranks_and_confidence_are_those_of_the_logits(separate: bool) -> None:
+    model, arrays = _model(), _arrays(3, 11, 1, 8, separate=separate)
+    scores = _scores(arrays, model)
+    tokens = arrays.tokens.tolist()
+    stream = torch.tensor([[*tokens, 0] if separate else [0, *tokens]])
+    assert scores.targets.tolist() == stream[0, 1:].tolist()
+    for i, target in enumerate(scores.targets.tolist()):
+        logits, _ = model(stream[:, max(0, i - 7) : i + 1])
+        order = logits[0, -1].argsort(descending=True).tolist()
+        assert scores.ranks[i] == order.index(target)
+        assert scores.confidence[i] == pytest.approx(logits[0, -1].softmax(-1).max().item(), 1e-4)
 
 
 def test_a_uniform_model_needs_log_v() -> None:
@@ -90,3 +108,19 @@ def test_poems_follow_their_seed() -> None:
     assert write(0) == write(0)
     assert write(0) != write(1)
     assert all(0 < len(poem) <= 12 for poem in write(0))
+
+
+def test_poems_are_written_in_batches() -> None:
+    tokenizer = CharTokenizer.from_characters("".join(chr(0x4E00 + i) for i in range(19)))
+    poems = write_poems(
+        _model(),
+        tokenizer,
+        count=5,
+        length=12,
+        temperature=1.0,
+        seed=0,
+        device=CPU,
+        batch_size=2,
+    )
+    assert len(poems) == 5
+    assert len(set(poems)) == 5

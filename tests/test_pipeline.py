@@ -63,7 +63,7 @@ def test_the_run_is_tracked(project: Project) -> None:
     assert run["train"] == list(range(TOTAL_STEPS))
     assert run["val"][-1][1] == pytest.approx(project.metrics("pretrain")["loss_val"])
     assert [name for name, _ in run["inputs"]] == ["poems/train", "poems/val", "vocabulary"]
-    assert {"samples.json", "samples.txt", "history.csv"} <= set(run["files"])
+    assert {"samples.json", "samples.txt", "history.csv", "report.html"} <= set(run["files"])
     assert run["pictures"] == ["plots/loss.png", "plots/loss_by_form.png"]
     assert run["metrics"]["evaluate/nats_per_character"] == pytest.approx(
         project.metrics("evaluate")["nats_per_character"]
@@ -108,7 +108,7 @@ def test_nothing_temporary_is_left(project: Project) -> None:
     assert not list(project.folder.rglob(".fetch-*"))
 
 
-# Change a parameter: (new value, stage that goes stale). What follows it in the chain runs
+# Change a parameter: (new value, stages that go stale). What follows it in the chain runs
 # if its outs differ.
 STALE: dict[str, tuple[object, str]] = {
     "fetch.package": ("other", "fetch"),
@@ -147,14 +147,15 @@ STALE: dict[str, tuple[object, str]] = {
     "pretrain.precision": ("auto", "pretrain"),
     "pretrain.compile": ("on", "pretrain"),
     "pretrain.seed": (1, "pretrain"),
+    "baseline.order": (3, "baseline"),
     "evaluate.context": (4, "evaluate"),
     "evaluate.batch_size": (2, "evaluate"),
-    "evaluate.sample_count": (3, "evaluate"),
-    "evaluate.sample_length": (9, "evaluate"),
+    "evaluate.sample_count": (3, "baseline evaluate"),
+    "evaluate.sample_length": (9, "baseline evaluate"),
     "evaluate.device": ("auto", "evaluate"),
     "evaluate.precision": ("auto", "evaluate"),
     "evaluate.temperature": (0.5, "evaluate"),
-    "evaluate.seed": (1, "evaluate"),
+    "evaluate.seed": (1, "baseline evaluate"),
 }
 
 
@@ -165,14 +166,14 @@ def test_the_table_names_every_leaf() -> None:
 
 @pytest.mark.parametrize("leaf", STALE)
 def test_a_parameter_makes_its_stage_stale(unchanged: Project, leaf: str) -> None:
-    value, stage = STALE[leaf]
+    value, stages = STALE[leaf]
     section, name = leaf.split(".")
     write_poems(unchanged.folder / "other.jsonl", make_poems(40, seed=2))
     always = {"fetch"}  # never ran here: the corpus is the user's own
     assert _stale(unchanged) == always
     unchanged.set(**{section: {name: value}})
     load_params(unchanged.folder / "params.yaml")
-    assert _stale(unchanged) == always | {stage}
+    assert _stale(unchanged) == always | set(stages.split())
 
 
 def _stale(project: Project) -> set[str]:
@@ -184,7 +185,7 @@ def test_a_change_reruns_what_follows_and_the_way_back_runs_nothing(unchanged: P
     before, runs_before = unchanged.metrics("evaluate"), len(unchanged.tracked())
     original = (unchanged.folder / "params.yaml").read_bytes()
     unchanged.set(pretrain={"lr": 1e-3})
-    assert unchanged.repro() == ["pretrain", "evaluate"]
+    assert unchanged.repro() == ["pretrain", "evaluate", "report"]
     assert unchanged.metrics("evaluate") != before
     runs = unchanged.tracked()
     assert len(runs) == runs_before + 1
@@ -197,7 +198,7 @@ def test_a_change_reruns_what_follows_and_the_way_back_runs_nothing(unchanged: P
 
     # `evaluate` alone is stale, and its result is another one: parameters of a run are for good.
     unchanged.set(evaluate={"seed": 5})
-    assert unchanged.repro() == ["evaluate"]
+    assert unchanged.repro() == ["baseline", "evaluate", "report"]
     *_, run = unchanged.tracked()
     assert len(unchanged.tracked()) == runs_before + 2
     assert run["params"]["evaluate.seed"] == "5"
@@ -215,7 +216,7 @@ def test_a_recipe_runs_beside_the_workspace(unchanged: Project) -> None:
     unchanged.commit()
     options = unchanged.run("nanopoet.recipes", "quick").stdout.split()
     assert len(options) == 6
-    done = unchanged.run("dvc", "exp", "run", "--temp", "--name", "quick", *options, "evaluate")
+    done = unchanged.run("dvc", "exp", "run", "--temp", "--name", "quick", *options, "report")
     assert done.returncode == 0, done.stdout + done.stderr
     assert unchanged.metrics("pretrain") == before
     assert _stale(unchanged) == {"fetch"}
@@ -230,8 +231,8 @@ def test_a_recipe_runs_beside_the_workspace(unchanged: Project) -> None:
 def test_a_lost_store_is_rebuilt_from_the_files(unchanged: Project) -> None:
     shutil.move(unchanged.folder / "mlflow.db", unchanged.folder / "mlflow.away")
     try:
-        unchanged.set(evaluate={"seed": 6})
-        assert unchanged.repro() == ["evaluate"]
+        unchanged.set(evaluate={"temperature": 0.6})
+        assert unchanged.repro() == ["evaluate", "report"]
         [run] = unchanged.tracked()
         assert run["tags"]["nanopoet.rebuilt"] == "true"
         assert [step for step, _ in run["val"]] == [0, 2, 4, 5]
@@ -301,7 +302,7 @@ def test_load_names_a_bad_source(
     _fails(unchanged, "load", name, part)
 
 
-@pytest.mark.parametrize("stage", ["fetch", "load", "split", "pretrain", "evaluate"])
+@pytest.mark.parametrize("stage", ["fetch", "load", "split", "pretrain", "baseline", "report"])
 def test_every_stage_names_a_bad_parameter(unchanged: Project, stage: str) -> None:
     unchanged.set(split={"val_every": 1})
     _fails(unchanged, stage, "params.yaml: split.val_every = 1 is not allowed")
@@ -342,6 +343,9 @@ def test_an_interrupted_training_is_marked(unchanged: Project) -> None:
         ("encode", "data/vocab.json"),
         ("pretrain", "data/train/tokens.npy"),
         ("evaluate", "models/poet/model.safetensors"),
+        ("evaluate", "data/baseline_poems.json"),
+        ("report", "data/evaluation.json"),
+        ("report", "metrics/evaluate.json"),
     ],
 )
 def test_a_damaged_input_is_named(unchanged: Project, stage: str, file: str) -> None:

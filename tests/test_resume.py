@@ -165,7 +165,7 @@ def test_killed_at_random_it_goes_on(unchanged: Project, seed: int) -> None:
                     break
             time.sleep(rng.uniform(0, 0.5))
             process.send_signal(signal.SIGKILL)
-    assert unchanged.repro() == ["pretrain", "evaluate"]
+    assert unchanged.repro() == ["pretrain", "evaluate", "report"]
     weights = unchanged.folder / "models/poet/model.safetensors"
     killed = weights.read_bytes()
     run = unchanged.tracked()[-1]

@@ -17,7 +17,7 @@ from nanopoet.poems import write_poems
 from nanopoet.train import StepRecord
 from stages.account import Account, Evaluation
 from tests.browser import free_port, wait_for
-from tests.conftest import SMALL, make_poems
+from tests.conftest import SMALL, STAGES, make_poems
 from tests.project import Project
 
 STEPS = 1200
@@ -59,7 +59,7 @@ def _whole(run: dict[str, Any]) -> None:
 
 def test_a_name_says_what_differs_from_the_commit(own: Project) -> None:
     own.set(pretrain={"lr": 0.003, "seed": 7, "max_steps": 3, "beta1": 0.5}, evaluate={"seed": 1})
-    assert own.repro() == ["pretrain", "evaluate"]
+    assert set(own.repro()) == {"baseline", "pretrain", "evaluate", "report"}
     [run] = own.tracked()
     assert run["name"] == "max_steps=3, lr=0.003, beta1=0.5 and 2 more"
     assert "pretrain.seed=7, evaluate.seed=1" in run["tags"]["nanopoet.differences"]
@@ -85,7 +85,7 @@ def test_an_account_is_kept_whole(tmp_path: Path) -> None:
         ),
     ]  # fmt: skip
     account.moments = {1: (1234, 5.5)}
-    account.evaluation = Evaluation({"evaluate.seed": "1"}, {"x": 1.0}, {"词等": 2.0}, "山\n")
+    account.evaluation = Evaluation({"evaluate.seed": "1"}, {"x": {"y": 1.0}}, "山\n", "<p>")
     account.model = tmp_path / "model"
     account.save(tmp_path / "kept")
     shutil.rmtree(tmp_path / "model")
@@ -154,12 +154,11 @@ def test_a_clone_with_pulled_data_runs_nothing(own: Project, tmp_path: Path) -> 
     subprocess.run(["git", "clone", "--quiet", own.folder, clone], check=True)
     there = object.__new__(Project)
     there.folder, there.environment = clone, own.environment
-    stages = ("load", "split", "tokenize", "encode", "pretrain", "evaluate")
-    assert there.run("dvc", "pull", "--run-cache", *stages).returncode == 0
+    assert there.run("dvc", "pull", "--run-cache", *STAGES).returncode == 0
     assert there.repro() == []
     assert there.tracked() == []
     there.set(evaluate={"seed": 9})
-    assert there.repro() == ["evaluate"]
+    assert there.repro() == ["baseline", "evaluate", "report"]
     [run] = there.tracked()
     assert run["status"] == "FINISHED"
     assert run["train"] == [0, 1, 2]
@@ -298,10 +297,10 @@ def test_a_server_on_postgresql_takes_a_training(
 ) -> None:
     there = server(postgres)
     own.environment["MLFLOW_TRACKING_URI"] = there.uri
-    assert own.repro() == ["pretrain", "evaluate"]
+    assert own.repro() == ["pretrain", "evaluate", "report"]
     [run] = own.tracked()
     _whole(run)
-    assert "evaluate/form/五言绝句" in run["metrics"]
+    assert "evaluate/nats_per_character_by_form/五言绝句" in run["metrics"]
     assert not (own.folder / "mlflow.db").exists()
     assert not (own.folder / "mlartifacts").exists()
     script = """

@@ -1,0 +1,118 @@
+"""One page that says what a model knows, in a file that needs nothing else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from nanopoet.charts import calibration_chart, forms_chart, loss_chart, shares_chart
+from nanopoet.rhyme import groups, tones
+from nanopoet.train import StepRecord
+from nanopoet.verse import Verse
+
+MEASURES = {
+    "regular": ("in a regular form", "絕句、律詩", True),
+    "rhyme": ("even lines rhyme in one group", "平水韻", True),
+    "rhyme_distinct": ("no rhyme character twice", "不重韻", True),
+    "tones_alternate": ("lines with alternating tones", "二四六分明", True),
+    "tones_oppose": ("couplets with opposite tones", "對", True),
+    "tones_adhere": ("couplets that adhere", "粘", True),
+    "regulated": ("all three throughout the poem", "合律", True),
+    "repeated_characters": ("characters repeated in a poem", "重字", False),
+    "known_shape": ("line lengths as in some training poem", "合體", True),
+    "distinct_1": ("different characters of all", "distinct-1", None),
+    "distinct_2": ("different pairs of all", "distinct-2", None),
+    "longest_copy": ("longest passage from training, characters", "襲用", None),
+    "lines_in_train": ("lines that stand in training poems", "襲句", None),
+    "copies": ("poems half or more of which is one passage", "抄襲", False),
+    "unknown_characters": ("characters without a known reading", "未詳", None),
+}
+"""Measure → what it says, in Chinese, whether more is better (None: compare with people)."""
+
+SOURCES = {"model": "the model", "human": "people", "ngram": "n-grams"}
+
+_MARKS = {
+    frozenset("平"): ("level", "○"),
+    frozenset("仄"): ("oblique", "●"),
+    frozenset("平仄"): ("either", "◐"),
+    frozenset(): ("unknown", "?"),
+}
+
+
+def render_report(
+    *,
+    evaluate: Mapping[str, Any],
+    baseline: Mapping[str, Any],
+    pretrain: Mapping[str, Any],
+    details: Mapping[str, Any],
+    config: Mapping[str, Any],
+    records: Sequence[StepRecord],
+) -> str:
+    """HTML, with all charts in it.
+
+    Args:
+        evaluate: `metrics/evaluate.json`.
+        baseline: `metrics/baseline.json`.
+        pretrain: `metrics/pretrain.json`.
+        details: `data/evaluation.json`.
+        config: `config.json` of the model.
+        records: the course of its training.
+    """
+    environment = Environment(
+        loader=PackageLoader("nanopoet", "."), autoescape=True, undefined=StrictUndefined
+    )
+    highest = list(baseline)[-1]
+    verse = evaluate["verse"]
+    return environment.get_template("report.html.jinja").render(
+        model=config["model"],
+        evaluate=evaluate,
+        pretrain=pretrain,
+        losses={name.replace("_", " "): row for name, row in baseline.items()},
+        measures=MEASURES,
+        sources=SOURCES,
+        positions=details["nats_by_position"],
+        poems={
+            source: {rank: poem | {"lines": mark(poem["text"])} for rank, poem in chosen.items()}
+            for source, chosen in details["poems"].items()
+        },
+        charts={
+            "loss": loss_chart(records),
+            "calibration": calibration_chart(details["calibration"]),
+            "forms": forms_chart(
+                {
+                    "this model": evaluate["nats_per_character_by_form"],
+                    highest.replace("_", " "): baseline[highest]["nats_per_character_by_form"],
+                }
+            ),
+            "shares": shares_chart({SOURCES[name]: _shares(verse[name]) for name in SOURCES}),
+        },
+    )
+
+
+def mark(text: str) -> list[list[dict[str, Any]]]:
+    """The lines of a poem, each as its characters with what is to be marked.
+
+    Returns:
+        for each character `text`, the class and `mark` of its `tone`, and, where its line is one
+        that rhymes, its rhyme groups as `rhyme`.
+
+    >>> poem = "白日依山盡，黃河入海流。欲窮千里目，更上一層樓。"
+    >>> [(c["text"], c["mark"], c["rhyme"]) for c in mark(poem)[3]][2:]
+    [('一', '●', ''), ('層', '○', ''), ('樓', '○', '下平聲十一尤')]
+    """
+    verse = Verse.of(text)
+    marked = []
+    for number, line in enumerate(verse.lines):
+        row = []
+        for place, character in enumerate(line):
+            tone, sign = _MARKS[tones(character)]
+            rhymes = verse.form and number % 2 and place == len(line) - 1
+            rhyme = "、".join(sorted(groups(character))) if rhymes else ""
+            row.append({"text": character, "tone": tone, "mark": sign, "rhyme": rhyme})
+        marked.append(row)
+    return marked
+
+
+def _shares(figures: Mapping[str, Any]) -> dict[str, float]:
+    shares = {form: each["share"] for form, each in figures["by_form"].items()}
+    return shares | {"others": 1 - figures["regular"]}

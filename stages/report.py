@@ -1,0 +1,33 @@
+"""Figures of evaluate and baseline, and the training's course → report/index.html."""
+
+from pathlib import Path
+
+from nanopoet.files import read_json, write_text
+from nanopoet.history import read_history
+from nanopoet.params import load_params
+from nanopoet.report import render_report
+from stages import tracking
+from stages.account import Evaluation
+from stages.stage import run
+
+MODEL = Path("models/poet")
+REPORT = Path("report/index.html")
+
+
+def main() -> None:
+    params = load_params()
+    page = render_report(
+        evaluate=read_json("metrics/evaluate.json", "evaluate"),
+        baseline=read_json("metrics/baseline.json", "baseline"),
+        pretrain=read_json("metrics/pretrain.json", "pretrain"),
+        details=read_json("data/evaluation.json", "evaluate"),
+        config=read_json(MODEL / "config.json", "pretrain"),
+        records=read_history(MODEL),
+    )
+    write_text(REPORT, page)
+    tracking.log_evaluation(params, MODEL, Evaluation.read(params, page))
+    print(f"report: {REPORT}, {len(page.encode()) / 1e3:,.0f} kB in one file")
+
+
+if __name__ == "__main__":
+    run(main)
