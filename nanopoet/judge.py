@@ -47,10 +47,10 @@ class Judged:
         A poem without a passage from the training poems keeps its score, a copy gets 0. Of a
         poem with the line lengths of some tune the rules say nothing: None.
         """
-        if self.verse.form is None and self.style is not None:
+        score, length = self.verse.score, len(self.verse.text)
+        if score is None or (self.verse.form is None and self.style is not None):
             return None
-        length = len(self.verse.text)
-        return self.verse.score * (1 - self.copied / length) if length else 0.0
+        return score * (1 - self.copied / length) if length else 0.0
 
 
 def judge(sources: Mapping[str, Sequence[str]], train: Sequence[Poem]) -> dict[str, list[Judged]]:

@@ -67,7 +67,7 @@ def render_report(
         model=config["model"],
         evaluate=evaluate,
         pretrain=pretrain,
-        losses={name.replace("_", " "): row for name, row in baseline.items()},
+        losses={_plain(name): row for name, row in baseline.items()},
         measures=MEASURES,
         sources=SOURCES,
         positions=details["nats_by_position"],
@@ -81,7 +81,7 @@ def render_report(
             "forms": forms_chart(
                 {
                     "this model": evaluate["nats_per_character_by_form"],
-                    highest.replace("_", " "): baseline[highest]["nats_per_character_by_form"],
+                    _plain(highest): baseline[highest]["nats_per_character_by_form"],
                 }
             ),
             "shares": shares_chart({SOURCES[name]: _shares(verse[name]) for name in SOURCES}),
@@ -93,8 +93,8 @@ def mark(text: str) -> list[list[dict[str, Any]]]:
     """The lines of a poem, each as its characters with what is to be marked.
 
     Returns:
-        for each character `text`, the class and `mark` of its `tone`, and, where its line is one
-        that rhymes, its rhyme groups as `rhyme`.
+        for each character `text`, the class and `mark` of its `tone`, and, where the rule wants a
+        rhyme, its rhyme groups as `rhyme`; `held` says whether the poem rhymes.
 
     >>> poem = "白日依山盡，黃河入海流。欲窮千里目，更上一層樓。"
     >>> [(c["text"], c["mark"], c["rhyme"]) for c in mark(poem)[3]][2:]
@@ -108,9 +108,21 @@ def mark(text: str) -> list[list[dict[str, Any]]]:
             tone, sign = _MARKS[tones(character)]
             rhymes = verse.form and number % 2 and place == len(line) - 1
             rhyme = "、".join(sorted(groups(character))) if rhymes else ""
-            row.append({"text": character, "tone": tone, "mark": sign, "rhyme": rhyme})
+            row.append(
+                {
+                    "text": character,
+                    "tone": tone,
+                    "mark": sign,
+                    "rhyme": rhyme,
+                    "held": verse.rhyme is True,
+                }
+            )
         marked.append(row)
     return marked
+
+
+def _plain(name: str) -> str:
+    return name.replace("kneser_ney_", "Kneser–Ney ")
 
 
 def _shares(figures: Mapping[str, Any]) -> dict[str, float]:

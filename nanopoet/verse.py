@@ -72,20 +72,18 @@ class Verse:
         )
 
     @property
-    def score(self) -> float:
+    def score(self) -> float | None:
         """How far the poem keeps the rules, from 0 to 1; an irregular one keeps none.
 
         The mean of what its form, rhyme, distinct rhyme characters, alternation, 對, 粘 and
-        characters that are not repeated come to, where they were judged.
+        characters that are not repeated come to; None if one of them could not be judged at all.
         """
         if self.form is None:
             return 0.0
-        shares = [1.0, float(self.rhyme_distinct or False), 1 - self.repeated]
-        shares += [share for rule in self._rules() if (share := held(rule)) is not None]
-        return fmean(shares)
-
-    def _rules(self) -> tuple[Sequence[bool | None], ...]:
-        return ((self.rhyme,), self.alternate, self.oppose, self.adhere)
+        shares = [1.0, self.rhyme, self.rhyme_distinct, 1 - self.repeated]
+        shares += [held(rule) for rule in (self.alternate, self.oppose, self.adhere)]
+        known = [share for share in shares if share is not None]
+        return fmean(known) if len(known) == len(shares) else None
 
 
 def split_lines(text: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def test_what_is_new_and_what_is_not() -> None:
     assert copy.score == 0
     assert spring.copied == 1  # no two characters in a row
     assert not spring.is_copy
-    assert spring.score == pytest.approx(spring.verse.score * (1 - 1 / len(SPRING_VIEW)))
+    assert spring.score == pytest.approx(1 - 1 / len(SPRING_VIEW))
     assert song.style == "如夢令"
     assert song.score is None  # line lengths of a tune: the rules say nothing
     assert song.recurring == (True, True, True, False, True, True, True)

@@ -54,7 +54,10 @@ def test_it_has_the_figures_of_the_metrics(project: Project) -> None:
     for value in (evaluate["nats_per_character"], evaluate["nats_per_hanzi"]):
         assert f"{value:.3f}" in text
     for name, row in project.metrics("baseline").items():
-        assert re.search(rf"{name.replace('_', ' ')}\s+{row['nats_per_character']:.3f}\s", text)
+        assert re.search(
+            rf"{name.replace('kneser_ney_', 'Kneser–Ney ')}\s+{row['nats_per_character']:.3f}\s",
+            text,
+        )
     for _, chinese, _ in MEASURES.values():
         assert chinese in text
     shares = [evaluate["verse"][source]["regular"] for source in ("model", "human", "ngram")]
@@ -89,6 +92,12 @@ def test_what_a_corpus_brings_is_no_markup() -> None:
 def test_rhymes_are_marked_where_they_are_asked_for(text: str, rhymes: str) -> None:
     marked: list[list[dict[str, Any]]] = mark(text)
     assert "".join(c["text"] for row in marked for c in row if c["rhyme"]) == rhymes
+    assert all(c["held"] for row in marked for c in row if c["rhyme"])
+
+
+def test_a_rhyme_that_fails_is_told_from_one_that_holds() -> None:
+    marked = mark("白日依山盡，黃河入海流。欲窮千里目，更上一層城。")
+    assert not any(c["held"] for row in marked for c in row)
 
 
 @needs_chromium

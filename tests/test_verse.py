@@ -62,6 +62,10 @@ def test_a_character_without_a_reading_is_not_guessed() -> None:
     assert verse.alternate == (None, True, True, True)
     assert verse.regulated is None
     assert verse.rhyme is True
+    assert verse.score is not None
+    unknown = Verse.of(MAPLE_BRIDGE.replace("眠", "啼"))
+    assert unknown.rhyme is None
+    assert unknown.score is None
 
 
 @pytest.mark.parametrize(
@@ -79,7 +83,9 @@ def test_a_character_without_a_reading_is_not_guessed() -> None:
 )
 def test_a_broken_poem_breaks_the_rule(broken: str, rule: str, expected: object) -> None:
     assert getattr(Verse.of(broken), rule) == expected
-    assert Verse.of(broken).score < Verse.of(STORK_TOWER).score
+    score = Verse.of(broken).score
+    assert score is not None
+    assert score < 1 == Verse.of(STORK_TOWER).score
 
 
 def test_a_character_has_one_reading_in_a_poem() -> None:
