@@ -4,9 +4,13 @@ import json
 import os
 import shutil
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -265,6 +269,84 @@ def test_a_server_that_comes_back_has_all_of_it(
     assert run["status"] == "KILLED"
     assert run["train"] == list(range(len(run["train"])))
     assert len(run["train"]) > 100
+
+
+def test_a_failed_training_is_told_of_afterwards(
+    own: Project, server: Callable[[str], Server], tmp_path: Path
+) -> None:
+    there = server(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    there.stop()
+    own.environment |= {"MLFLOW_TRACKING_URI": there.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    own.set(pretrain={"lr": 1e30})
+    done = own.run("stages.pretrain")
+    assert done.returncode == 1
+    assert "training diverged at step" in done.stderr
+    assert "Traceback" not in done.stderr
+    there.start()
+    [run] = own.tracked()
+    assert run["status"] == "FAILED"
+    assert run["train"] == list(range(len(run["train"])))
+    assert run["models"] == []
+    assert list((own.folder / ".nanopoet/outbox").iterdir()) == []
+
+
+class _FarAway(socketserver.BaseRequestHandler):
+    """Passes bytes on to a port of this machine, each answer `delay` seconds late."""
+
+    port: int
+    delay = 0.1
+
+    def handle(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.port)) as there:
+            forth = threading.Thread(target=self._pass, args=(self.request, there, 0.0))
+            forth.start()
+            self._pass(there, self.request, self.delay)
+            forth.join()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, delay: float) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                time.sleep(delay)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the other side has gone
+
+
+def test_a_server_that_is_far_away_delays_no_step(
+    own: Project, server: Callable[[str], Server], tmp_path: Path
+) -> None:
+    """Thousands of metrics, 0.1 s for each call: in the training's own thread that would show."""
+    there = server(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    handler = type("Handler", (_FarAway,), {"port": int(there.uri.rsplit(":", 1)[1])})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as far:
+        far.daemon_threads = True
+        threading.Thread(target=far.serve_forever, daemon=True).start()
+        own.environment["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{far.server_address[1]}"
+        with _train_until(own, 0) as process:
+            start = time.monotonic()
+            assert process.stdout is not None
+            told = [line for line in process.stdout if line.startswith("step")]
+            training = time.monotonic() - start  # the last look is the last step
+            _, errors = process.communicate()
+        far.shutdown()
+    own.environment["MLFLOW_TRACKING_URI"] = there.uri
+    assert process.returncode == 0, errors
+    assert "does not answer" not in errors
+    assert len(told) == STEPS // 200
+    [run] = own.tracked()
+    _whole(run)
+    assert training < STEPS * 0.1 / 3
+
+
+def test_the_machine_is_measured(own: Project) -> None:
+    """Processor and memory, every 10 seconds unless MLflow is told otherwise."""
+    own.environment["MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"] = "0.2"
+    assert own.run("stages.pretrain").returncode == 0
+    [run] = own.tracked()
+    measured = {name: value for name, value in run["metrics"].items() if name.startswith("system/")}
+    assert 0 < measured["system/system_memory_usage_percentage"] <= 100
+    assert "system/cpu_utilization_percentage" in measured
 
 
 @pytest.fixture
