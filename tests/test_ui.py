@@ -77,6 +77,18 @@ def test_the_ui_shows_both_runs(two: Project) -> None:
         assert "lr=0.004 (loss/val)" in text
         assert re.search(r"params\.yaml at \w{8} \(loss/val\)", text)
 
+        page.get_by_role("button", name="Configure charts").click()
+        page.get_by_role("menu").get_by_text("Metric", exact=True).click()
+        choice = page.get_by_role("menu").nth(1).get_by_text("tokens", exact=True)
+        choice.wait_for()
+        choice.dispatch_event("click")  # the menu is taller than the window
+        page.keyboard.press("Escape")
+        page.get_by_placeholder("Search metric charts").fill("loss/val")
+        page.wait_for_function(
+            "[...document.querySelectorAll('.js-plotly-plot')]"
+            ".some(plot => /^4000$/m.test(plot.innerText) && /^tokens$/m.test(plot.innerText))"
+        )  # 40 steps of 4 × 32 tokens
+
         page.goto(f"{address}&compareRunsMode=ARTIFACT")
         page.get_by_text("step 000000: 明月").first.wait_for()
         shown = page.inner_text("body")
