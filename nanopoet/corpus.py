@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 from tqdm import tqdm
@@ -36,6 +36,10 @@ _REGULAR = {
     for (lines, length), style in STYLES.items()
 }
 """Length of the whole text → how it then looks almost always, and the form that it has."""
+
+_LARGEST_FILE = 64 << 20
+_LARGEST_ARCHIVE = 4 << 30
+"""Bytes, decompressed. The collection's largest file has 4 MB, all of them together 362 MB."""
 
 _SHIJING = "诗经"
 """Style of the 诗经 poems, and the author name that no other poem has."""
@@ -128,11 +132,12 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
         with (
             open(path, "rb") as file,
             reading_bar(file, path) as bar,
-            gzip.open(file) as unzipped,
+            _Unzipped(fileobj=file) as unzipped,
             tarfile.open(fileobj=unzipped, mode="r:") as archive,
         ):
             for member in archive:
                 bar.update(file.tell() - bar.n)
+                _check_member(member, path)
                 if member.isfile() and _collection(member.name):
                     extracted = archive.extractfile(member)
                     assert extracted is not None, "a regular file has contents"
@@ -144,6 +149,45 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
         raise NanopoetError(
             f"{path}: damaged archive ({error}); delete it and run `dvc repro fetch`"
         ) from None
+
+
+class _Unzipped(gzip.GzipFile):
+    """A decompressed file that refuses to become larger than a collection of poems is."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _LARGEST_FILE:
+            self._refuse(f"a part of {size or -1:,} bytes")
+        data = super().read(size)
+        self._refuse_beyond(self.tell())
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._refuse_beyond(offset)
+        return super().seek(offset, whence)
+
+    def _refuse_beyond(self, position: int) -> None:
+        if position > _LARGEST_ARCHIVE:
+            self._refuse(f"more than {_LARGEST_ARCHIVE:,} bytes")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise NanopoetError(
+            f"{self.name}: unpacks to {what}, far beyond any collection of poems; refused, get "
+            f"the archive from a source that you trust"
+        )
+
+
+def _check_member(member: tarfile.TarInfo, path: Path) -> None:
+    """Refuse what no collection has and an attack might, though nothing is unpacked to disk."""
+    name = PurePosixPath(member.name)
+    if not (member.isfile() or member.isdir()):
+        kind = "a link, a device or the like"
+    elif name.is_absolute() or ".." in name.parts:
+        kind = "under a name that leads out of the archive"
+    else:
+        return
+    raise NanopoetError(
+        f"{path}: {member.name!r} is {kind}; refused, get the archive from a source that you trust"
+    )
 
 
 def _folder_files(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -1,12 +1,15 @@
+import gzip
 import io
 import json
 import tarfile
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nanopoet import corpus
 from nanopoet.corpus import load_raw_data, read_corpus
 from nanopoet.errors import NanopoetError
 from nanopoet.poems import Poem, write_poems
@@ -109,6 +112,60 @@ def test_an_archive_with_a_flipped_bit_is_named(tmp_path: Path) -> None:
     path.write_bytes(raw)
     with pytest.raises(NanopoetError, match=r"corpus\.tgz"):
         load_raw_data(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "/etc/poet.tang.0.json"}, "leads out of the archive"),
+        ({"name": "package/../../quantangshi/poet.tang.0.json"}, "leads out of the archive"),
+        ({"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}, "a link, a device"),
+        ({"type": tarfile.LNKTYPE, "linkname": "../x"}, "a link, a device"),
+        ({"type": tarfile.CHRTYPE}, "a link, a device"),
+        ({"type": tarfile.FIFOTYPE}, "a link, a device"),
+    ],
+)
+def test_a_hostile_member_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    path = _archive(tmp_path / "corpus.tgz", _bytes(COLLECTION))
+    with gzip.open(path) as zipped:
+        raw = zipped.read()
+    with tarfile.open(path, "w:gz") as archive:
+        with tarfile.open(fileobj=io.BytesIO(raw)) as before:
+            for member in before:
+                archive.addfile(member, before.extractfile(member))
+        hostile = tarfile.TarInfo("package/quantangshi/poet.tang.7.json")
+        for name, value in change.items():
+            setattr(hostile, name, value)
+        archive.addfile(hostile)
+    with pytest.raises(NanopoetError, match=message):
+        load_raw_data(path)
+
+
+@pytest.mark.parametrize("where", ["poems", "elsewhere", "header", "after the end"])
+def test_a_decompression_bomb_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Small as a file, large beyond measure when read: refused before memory is taken."""
+    monkeypatch.setattr(corpus, "_LARGEST_ARCHIVE", 256 << 20)
+    path, size = tmp_path / "corpus.tgz", 300 << 20
+    name = "quantangshi/poet.tang.0.json" if where == "poems" else "other.bin"
+    member = tarfile.TarInfo(name)
+    member.size = size
+    if where == "header":
+        member.type = tarfile.XHDTYPE
+    with gzip.open(path, "wb", compresslevel=1) as zipped:
+        zipped.write(member.tobuf() if where != "after the end" else bytes(1024))
+        for _ in range(size >> 20):
+            zipped.write(bytes(1 << 20))
+        zipped.write(bytes(1024))
+    assert path.stat().st_size < 4 << 20
+    tracemalloc.start()
+    try:
+        with pytest.raises(NanopoetError, match="far beyond any collection"):
+            load_raw_data(path)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_no_archive_is_named(tmp_path: Path) -> None:
