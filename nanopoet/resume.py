@@ -17,6 +17,7 @@ import safetensors
 import safetensors.torch
 import torch
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from nanopoet.errors import NanopoetError
 from nanopoet.files import atomic_write
@@ -92,9 +93,13 @@ def restore_state(folder: str | Path, trainer: Trainer) -> str | None:
         raw = path.read_bytes()
         if hashlib.sha256(raw).hexdigest() != path.name.split(".")[1]:
             continue
-        with safetensors.safe_open(path, framework="pt") as file:
-            notes = file.metadata()
-        _restore_tensors(trainer, safetensors.torch.load(raw))
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                notes = file.metadata()
+            tensors = safetensors.torch.load(raw)
+        except SafetensorError:  # whole, but somebody else's
+            continue
+        _restore_tensors(trainer, tensors)
         trainer.records = [StepRecord(**record) for record in json.loads(notes["records"])]
         return notes["run_id"] or None
     return None

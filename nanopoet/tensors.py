@@ -63,7 +63,9 @@ class TokenArrays:
 
 def _map(path: Path, kinds: str) -> Array:
     try:
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: Array = np.lib.format.open_memmap(
+            path, mode="r"
+        )  # of an .npy alone: no pickle, no zip
     except FileNotFoundError:
         raise NanopoetError(f"{path}: no such file; run `dvc repro encode`") from None
     except (ValueError, EOFError):
