@@ -63,9 +63,8 @@ class TokenArrays:
 
 def _map(path: Path, kinds: str) -> Array:
     try:
-        array: Array = np.lib.format.open_memmap(
-            path, mode="r"
-        )  # of an .npy alone: no pickle, no zip
+        # Unlike np.load, it opens neither a pickle nor a zip.
+        array: Array = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise NanopoetError(f"{path}: no such file; run `dvc repro encode`") from None
     except (ValueError, EOFError):

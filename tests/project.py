@@ -38,6 +38,7 @@ class Project:
     def __init__(self, folder: Path, **changes: dict[str, Any]) -> None:
         self.folder = folder
         self.environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        self.umask = -1
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         for name in ("stages", "nanopoet"):
             shutil.copytree(
@@ -86,6 +87,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            umask=self.umask,
         )
 
     def repro(self, target: str = "report") -> list[str]:

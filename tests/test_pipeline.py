@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
+from ruamel.yaml import YAML
 
 from nanopoet.params import load_params
 from nanopoet.poems import read_poems, write_poems
 from nanopoet.split import split_data
 from nanopoet.twins import twin_groups
-from tests.conftest import SMALL, make_poems
+from tests.conftest import SMALL, STAGES, make_poems
 from tests.project import ROOT, Project
 
 TOTAL_STEPS = SMALL["pretrain"]["max_steps"]
@@ -101,6 +102,30 @@ def test_no_pickle_is_written(project: Project) -> None:
     names = [file.name for file in project.folder.rglob("*") if ".git" not in file.parts]
     assert "model.safetensors" in names
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
+
+
+def test_elsewhere_it_gives_the_same_bytes(project: Project, tmp_path: Path) -> None:
+    """Another folder, locale, time zone, umask, hash seed, width of terminal: the same outs."""
+    elsewhere = Project(tmp_path / "另一處 with a space", load={"source": "mine.jsonl"}, **SMALL)
+    write_poems(elsewhere.folder / "mine.jsonl", make_poems(300))
+    elsewhere.environment |= {
+        "LC_ALL": "C",
+        "TZ": "Asia/Shanghai",
+        "PYTHONHASHSEED": "1",
+        "COLUMNS": "40",
+        "HOME": str(tmp_path),
+    }
+    elsewhere.umask = 0o077
+    assert sorted(elsewhere.repro()) == sorted(STAGES)
+    assert _outs(elsewhere) == _outs(project)
+
+
+def _outs(project: Project) -> dict[str, str]:
+    """Digest of each out of each stage."""
+    lock = YAML(typ="safe").load((project.folder / "dvc.lock").read_text(encoding="utf-8"))
+    outs = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+    assert {"models/poet", "report/index.html", "metrics/evaluate.json"} <= set(outs)
+    return outs
 
 
 def test_nothing_temporary_is_left(project: Project) -> None:

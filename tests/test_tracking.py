@@ -157,7 +157,7 @@ def test_a_clone_with_pulled_data_runs_nothing(own: Project, tmp_path: Path) -> 
     assert own.run("dvc", "push", "--run-cache").returncode == 0
     subprocess.run(["git", "clone", "--quiet", own.folder, clone], check=True)
     there = object.__new__(Project)
-    there.folder, there.environment = clone, own.environment
+    there.folder, there.environment, there.umask = clone, own.environment, own.umask
     assert there.run("dvc", "pull", "--run-cache", *STAGES).returncode == 0
     assert there.repro() == []
     assert there.tracked() == []
