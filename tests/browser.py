@@ -103,7 +103,8 @@ def take_pictures(folder: Path) -> None:
     from stages.tracking import store_and_experiment
 
     _, experiment = store_and_experiment()
-    runs = mlflow.MlflowClient().search_runs([experiment], "attributes.status = 'FINISHED'")[:2]
+    client = mlflow.MlflowClient()
+    runs = client.search_runs([experiment], "attributes.status = 'FINISHED'")[:2]
     with ui(Path.cwd(), os.environ) as address, page() as (opened, _):
         for name, where, sign in (
             ("charts", f"{address}&compareRunsMode=CHART", "Search metric charts"),
@@ -117,6 +118,9 @@ def take_pictures(folder: Path) -> None:
                 close.click()
             if name == "charts":
                 opened.get_by_placeholder(sign).fill("loss")
+            if name == "poems":
+                last = client.get_metric_history(runs[0].info.run_id, "loss/val")[-1].step
+                opened.get_by_placeholder("Filter by step and prompt").fill(f"{last:06d}")
             if name == "compare":
                 opened.get_by_text("Show diff only").first.click()
             opened.wait_for_timeout(3000)
