@@ -57,9 +57,10 @@ class Evaluation:
         return forms
 
     def metrics(self) -> dict[str, float]:
-        """The figures, nested names joined by a slash, without what is not known and the styles.
+        """The figures that a model earns, nested names joined by a slash; unknown ones left out.
 
-        MLflow does not take every name that a style may have.
+        Those of people and n-grams are the same for every run. MLflow does not take every name
+        that a style may have.
         """
         return dict(_leaves("evaluate", self.figures))
 
@@ -196,7 +197,7 @@ def _after_training(name: str) -> bool:
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, float]]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            if key != "styles":
+            if key not in {"human", "ngram", "styles"}:
                 yield from _leaves(f"{name}/{key}", inner)
     elif value is not None:
         yield name, value

@@ -100,6 +100,16 @@ def test_an_account_is_kept_whole(tmp_path: Path) -> None:
     assert again == account
 
 
+def test_metrics_are_what_the_model_earned() -> None:
+    rules = {"rhyme": 0.5, "regulated": None, "styles": {'a "style"': 1.0}}
+    figures = {"nats": 4.0, "by_form": {"词等": 5.0}, "verse": {"model": rules, "human": rules}}
+    assert Evaluation({}, figures, "").metrics() == {
+        "evaluate/nats": 4.0,
+        "evaluate/by_form/词等": 5.0,
+        "evaluate/verse/model/rhyme": 0.5,
+    }
+
+
 # Interrupted, killed, orphaned, deleted, cloned
 
 
