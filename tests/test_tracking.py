@@ -30,12 +30,12 @@ STEPS = 1200
 
 @pytest.fixture
 def own(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project of the test's own, in which `encode` is done and all is committed."""
+    """A project of the test's own, in which all before `pretrain` is done and committed."""
     folder = tmp_path_factory.mktemp("own")
     project = Project(folder, load={"source": "mine.jsonl"}, **SMALL)
     project.set(pretrain={"max_steps": STEPS, "eval_every": 200, "checkpoint_every": 50})
     write_poems(folder / "mine.jsonl", make_poems(300))
-    project.repro("encode")
+    project.repro("baseline")
     project.commit()
     return project
 
