@@ -418,14 +418,14 @@ print(mlflow.MlflowClient().get_model_version_by_alias("nanopoet", "best").run_i
         return own.run("tests_best").stdout.split()[-1]
 
     own.set(pretrain={"max_steps": 20})
-    own.repro()
+    own.repro("evaluate")
     first = own.tracked()[-1]
     assert best() == first["id"]
     own.set(pretrain={"max_steps": 10})
-    own.repro()
+    own.repro("evaluate")
     assert best() == first["id"]
     own.set(pretrain={"max_steps": 60})
-    own.repro()
+    own.repro("evaluate")
     last = own.tracked()[-1]
     name = "evaluate/nats_per_character"
     assert last["metrics"][name] < first["metrics"][name]
