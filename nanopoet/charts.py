@@ -17,7 +17,7 @@ _CONFIG = {
     "font": "sans-serif",
 }
 _BLUE, _ORANGE = "#4c78a8", "#e4812b"
-_NATS = "nats per character"
+NATS = "nats per character"
 
 
 def loss_chart(records: Sequence[StepRecord]) -> str:
@@ -26,7 +26,7 @@ def loss_chart(records: Sequence[StepRecord]) -> str:
     looks = [r for r in records if r.loss_val is not None]
     rows += [{"tokens": r.tokens, "loss": r.loss_val, "of": "val"} for r in looks]
     x = _field("tokens", "quantitative", "training tokens", axis={"format": "~s"})
-    y = _field("loss", "quantitative", _NATS, scale={"zero": False})
+    y = _field("loss", "quantitative", NATS, scale={"zero": False})
     encoding = {"x": x, "y": y, "color": _colors("of", ["train", "val"])}
     layers = [
         {"mark": {"type": "line", "strokeWidth": 1}, "transform": [_only("of", "train")]},
@@ -35,36 +35,20 @@ def loss_chart(records: Sequence[StepRecord]) -> str:
     return _svg(rows, {"encoding": encoding, "layer": layers}, width=560, height=260)
 
 
-def forms_chart(losses: Mapping[str, Mapping[str, float]]) -> str:
-    """Loss by form as bars, a bar for each of the named models."""
+def bars_chart(values: Mapping[str, Mapping[str, float]], title: str, **axis: Any) -> str:
+    """Source → form → value as bars: for each form one bar of each source's colour."""
     rows = [
-        {"model": name, "form": form, "loss": loss}
-        for name, forms in losses.items()
-        for form, loss in forms.items()
-    ]
-    encoding = {
-        "y": _field("form", "nominal", None, sort=None),
-        "yOffset": _field("model", "nominal", None, sort=None),
-        "x": _field("loss", "quantitative", _NATS),
-        "color": _colors("model", list(losses)),
-    }
-    return _svg(rows, {"mark": "bar", "encoding": encoding}, width=480, height={"step": 18})
-
-
-def shares_chart(shares: Mapping[str, Mapping[str, float]]) -> str:
-    """How many poems of each source are in each form."""
-    rows = [
-        {"source": source, "form": form, "share": share}
-        for source, forms in shares.items()
-        for form, share in forms.items()
+        {"source": source, "form": form, "value": value}
+        for source, forms in values.items()
+        for form, value in forms.items()
     ]
     encoding = {
         "y": _field("form", "nominal", None, sort=None),
         "yOffset": _field("source", "nominal", None, sort=None),
-        "x": _field("share", "quantitative", "share of poems", axis={"format": "%"}),
-        "color": _colors("source", list(shares)),
+        "x": _field("value", "quantitative", title, axis=axis),
+        "color": _colors("source", list(values)),
     }
-    return _svg(rows, {"mark": "bar", "encoding": encoding}, width=480, height={"step": 14})
+    return _svg(rows, {"mark": "bar", "encoding": encoding}, width=480, height={"step": 18})
 
 
 def calibration_chart(bins: Rows) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from nanopoet.charts import calibration_chart, forms_chart, loss_chart, shares_chart
+from nanopoet.charts import NATS, bars_chart, calibration_chart, loss_chart
 from nanopoet.rhyme import groups, tones
 from nanopoet.train import StepRecord
 from nanopoet.verse import Verse
@@ -78,13 +78,18 @@ def render_report(
         charts={
             "loss": loss_chart(records),
             "calibration": calibration_chart(details["calibration"]),
-            "forms": forms_chart(
+            "forms": bars_chart(
                 {
                     "this model": evaluate["nats_per_character_by_form"],
                     _plain(highest): baseline[highest]["nats_per_character_by_form"],
-                }
+                },
+                NATS,
             ),
-            "shares": shares_chart({SOURCES[name]: _shares(verse[name]) for name in SOURCES}),
+            "shares": bars_chart(
+                {SOURCES[name]: _shares(verse[name]) for name in SOURCES},
+                "share of poems",
+                format="%",
+            ),
         },
     )
 
