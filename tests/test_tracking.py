@@ -261,17 +261,21 @@ def test_a_server_that_is_lost_loses_nothing(
     assert list((own.folder / ".nanopoet/outbox").iterdir()) == []
 
 
-def test_a_server_that_comes_back_has_all_of_it(
-    own: Project, server: Callable[[str], Server], tmp_path: Path
-) -> None:
+@pytest.fixture
+def absent(own: Project, server: Callable[[str], Server], tmp_path: Path) -> Server:
+    """A server to which `own` is to log, and which is not running."""
     there = server(f"sqlite:///{tmp_path / 'mlflow.db'}")
     there.stop()
     own.environment |= {"MLFLOW_TRACKING_URI": there.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    return there
+
+
+def test_a_server_that_comes_back_has_all_of_it(own: Project, absent: Server) -> None:
     own.set(pretrain={"max_steps": 100_000, "eval_every": 50_000})
     with own.start("stages.pretrain") as process:
         assert process.stderr is not None
         assert "does not answer" in process.stderr.readline()
-        there.start()
+        absent.start()
         assert "answers again" in process.stderr.readline()
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=120)
@@ -281,18 +285,13 @@ def test_a_server_that_comes_back_has_all_of_it(
     assert len(run["train"]) > 100
 
 
-def test_a_failed_training_is_told_of_afterwards(
-    own: Project, server: Callable[[str], Server], tmp_path: Path
-) -> None:
-    there = server(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    there.stop()
-    own.environment |= {"MLFLOW_TRACKING_URI": there.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+def test_a_failed_training_is_told_of_afterwards(own: Project, absent: Server) -> None:
     own.set(pretrain={"lr": 1e30})
     done = own.run("stages.pretrain")
     assert done.returncode == 1
     assert "training diverged at step" in done.stderr
     assert "Traceback" not in done.stderr
-    there.start()
+    absent.start()
     [run] = own.tracked()
     assert run["status"] == "FAILED"
     assert run["train"] == list(range(len(run["train"])))
