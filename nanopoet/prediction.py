@@ -37,6 +37,7 @@ def prediction_figures(
     letters = np.array([c.isalpha() for c in tokenizer.characters])
     hanzi = np.concatenate([np.zeros(len(SPECIAL_TOKENS), bool), letters])[scores.targets]
     low, high = interval(scores.poem_nats, characters, seed)
+    bins = calibration_bins(scores)
     figures: dict[str, Any] = loss_figures(scores.poem_nats, characters)
     has_twin = np.array([twin is not None for twin in twins])
     for name, chosen in (("with_twin", has_twin), ("without_twin", ~has_twin)):
@@ -49,9 +50,11 @@ def prediction_figures(
         "nats_per_hanzi": scores.nats[hanzi].mean().item() if hanzi.any() else None,
         "top_1": (scores.ranks[character] == 0).mean().item(),
         "top_5": (scores.ranks[character] < 5).mean().item(),
-        "calibration_error": _calibration_error(scores),
+        "calibration_error": _calibration_error(bins),
+        "calibration": bins,
         "nats_per_character_by_form": per_character_by_form(scores.poem_nats, characters, forms),
         "top_1_by_form": _top_1_by_form(scores, forms),
+        "nats_by_position": nats_by_position(scores, forms),
     }
 
 
@@ -150,11 +153,8 @@ def calibration_bins(scores: TokenScores) -> list[dict[str, float]]:
     return bins
 
 
-def _calibration_error(scores: TokenScores) -> float:
-    return sum(
-        abs(each["confidence"] - each["accuracy"]) * each["share"]
-        for each in calibration_bins(scores)
-    )
+def _calibration_error(bins: Sequence[dict[str, float]]) -> float:
+    return sum(abs(each["confidence"] - each["accuracy"]) * each["share"] for each in bins)
 
 
 def _top_1_by_form(scores: TokenScores, forms: Sequence[str]) -> dict[str, float]:

@@ -44,7 +44,7 @@ def render_report(
     evaluate: Mapping[str, Any],
     baseline: Mapping[str, Any],
     pretrain: Mapping[str, Any],
-    details: Mapping[str, Any],
+    poems: Mapping[str, Any],
     config: Mapping[str, Any],
     records: Sequence[StepRecord],
 ) -> str:
@@ -54,7 +54,7 @@ def render_report(
         evaluate: `metrics/evaluate.json`.
         baseline: `metrics/baseline.json`.
         pretrain: `metrics/pretrain.json`.
-        details: `data/evaluation.json`.
+        poems: `data/examples.json`.
         config: `config.json` of the model.
         records: the course of its training.
     """
@@ -70,14 +70,14 @@ def render_report(
         losses={_plain(name): row for name, row in baseline.items()},
         measures=MEASURES,
         sources=SOURCES,
-        positions=details["nats_by_position"],
+        positions=evaluate["nats_by_position"],
         poems={
             source: {rank: poem | {"lines": mark(poem["text"])} for rank, poem in chosen.items()}
-            for source, chosen in details["poems"].items()
+            for source, chosen in poems.items()
         },
         charts={
             "loss": loss_chart(records),
-            "calibration": calibration_chart(details["calibration"]),
+            "calibration": calibration_chart(evaluate["calibration"]),
             "forms": bars_chart(
                 {
                     "this model": evaluate["nats_per_character_by_form"],

@@ -57,7 +57,7 @@ class Evaluation:
         return forms
 
     def metrics(self) -> dict[str, float]:
-        """The figures that a model earns, nested names joined by a slash; unknown ones left out.
+        """The figures that a model earns, nested names joined by a slash; lists left out.
 
         Those of people and n-grams are the same for every run. MLflow does not take every name
         that a style may have.
@@ -199,7 +199,7 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, float]]:
         for key, inner in value.items():
             if key not in {"human", "ngram", "styles"}:
                 yield from _leaves(f"{name}/{key}", inner)
-    elif value is not None:
+    elif isinstance(value, (int, float)):
         yield name, value
 
 

@@ -11,7 +11,7 @@ from nanopoet.generate import as_lines
 from nanopoet.judge import draw_texts, examples, judge, verse_figures
 from nanopoet.params import load_params
 from nanopoet.poems import read_poems, read_texts
-from nanopoet.prediction import calibration_bins, nats_by_position, prediction_figures
+from nanopoet.prediction import prediction_figures
 from nanopoet.tensors import TokenArrays
 from nanopoet.twins import load_twins
 from stages import tracking
@@ -60,12 +60,7 @@ def main() -> None:
     figures["verse"] = {name: verse_figures(poems) for name, poems in judged.items()}
 
     write_json("metrics/evaluate.json", figures)
-    details = {
-        "calibration": calibration_bins(scores),
-        "nats_by_position": nats_by_position(scores, forms),
-        "poems": {name: examples(poems) for name, poems in judged.items()},
-    }
-    write_json("data/evaluation.json", details)
+    write_json("data/examples.json", {name: examples(poems) for name, poems in judged.items()})
     by_form = figures["nats_per_character_by_form"].items()
     rows = [f"{form},{value}\n" for form, value in by_form]
     write_text("data/loss_by_form.csv", "".join(["form,nats_per_character\n", *rows]))

@@ -20,7 +20,7 @@ def main() -> None:
         evaluate=read_json("metrics/evaluate.json", "evaluate"),
         baseline=read_json("metrics/baseline.json", "baseline"),
         pretrain=read_json("metrics/pretrain.json", "pretrain"),
-        details=read_json("data/evaluation.json", "evaluate"),
+        poems=read_json("data/examples.json", "evaluate"),
         config=read_json(MODEL / "config.json", "pretrain"),
         records=read_history(MODEL),
     )

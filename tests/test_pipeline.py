@@ -369,7 +369,7 @@ def test_an_interrupted_training_is_marked(unchanged: Project) -> None:
         ("pretrain", "data/train/tokens.npy"),
         ("evaluate", "models/poet/model.safetensors"),
         ("evaluate", "data/baseline_poems.json"),
-        ("report", "data/evaluation.json"),
+        ("report", "data/examples.json"),
         ("report", "metrics/evaluate.json"),
     ],
 )

@@ -47,6 +47,8 @@ def test_figures_that_can_be_counted_by_hand() -> None:
     assert figures["nats_per_character_by_form"] == {"甲": 4.0, "乙": 6.0}
     assert figures["top_1_by_form"] == {"甲": pytest.approx(2 / 3), "乙": pytest.approx(1 / 2)}
     assert figures["calibration_error"] == pytest.approx(abs(0.5 - 3 / 5))
+    assert figures["calibration"] == calibration_bins(scores)
+    assert figures["nats_by_position"] == {}
 
 
 def test_calibration_puts_predictions_with_their_like() -> None:

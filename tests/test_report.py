@@ -67,8 +67,8 @@ def test_it_has_the_figures_of_the_metrics(project: Project) -> None:
 
 def test_it_shows_the_poems_that_the_measures_chose(project: Project) -> None:
     page = re.sub(r"<rt>.*?</rt>|<[^>]+>|\s", "", _page(project))
-    details = json.loads((project.folder / "data/evaluation.json").read_text(encoding="utf-8"))
-    shown = [poem["text"] for chosen in details["poems"].values() for poem in chosen.values()]
+    examples = json.loads((project.folder / "data/examples.json").read_text(encoding="utf-8"))
+    shown = [poem["text"] for chosen in examples.values() for poem in chosen.values()]
     assert len(shown) >= 3
     for text in shown:
         assert text.replace("，", "").replace("。", "") in page

@@ -103,6 +103,7 @@ def test_an_account_is_kept_whole(tmp_path: Path) -> None:
 def test_metrics_are_what_the_model_earned() -> None:
     rules = {"rhyme": 0.5, "regulated": None, "styles": {'a "style"': 1.0}}
     figures = {"nats": 4.0, "by_form": {"词等": 5.0}, "verse": {"model": rules, "human": rules}}
+    figures["calibration"] = [{"share": 1.0}]
     assert Evaluation({}, figures, "").metrics() == {
         "evaluate/nats": 4.0,
         "evaluate/by_form/词等": 5.0,
