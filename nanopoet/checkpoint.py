@@ -1,10 +1,11 @@
 """A trained model as a folder: weights, and what is needed to use them, in readable files.
 
 model.safetensors   weights, fp32
-config.json         arguments of the model, and where it comes from
+config.json         arguments of the model, a digest of all that is needed, and where it comes from
 vocab.json          the vocabulary
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from nanopoet.files import atomic_write, write_json
 from nanopoet.language_model import LanguageModel
 from nanopoet.model import make_model
 from nanopoet.tokenizer import CharTokenizer
+
+_KEYS = ("model", "vocab_digest", "digest")
 
 
 def save_model(
@@ -36,13 +39,13 @@ def save_model(
     """
     folder = Path(folder)
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    raw = safetensors.torch.save(weights)
     with atomic_write(folder / "model.safetensors") as file:
-        file.write(safetensors.torch.save(weights))
+        file.write(raw)
     tokenizer.save(folder / "vocab.json")
-    write_json(
-        folder / "config.json",
-        {"model": model.config, "vocab_digest": tokenizer.digest, "origin": origin},
-    )
+    config = {"model": model.config, "vocab_digest": tokenizer.digest}
+    config["digest"] = _digest(model.config, tokenizer, raw)
+    write_json(folder / "config.json", config | {"origin": origin})
 
 
 def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
@@ -55,7 +58,7 @@ def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
     tokenizer = CharTokenizer.load(folder / "vocab.json")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        arguments, vocab_digest = config["model"], config["vocab_digest"]
+        arguments, vocab_digest, digest = map(config.__getitem__, _KEYS)
     except FileNotFoundError:
         raise NanopoetError(f"{folder / 'config.json'}: no such file; {remedy}") from None
     except (ValueError, KeyError, TypeError):
@@ -64,7 +67,13 @@ def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
         raise NanopoetError(f"{folder / 'vocab.json'}: not the vocabulary of this model; {remedy}")
     weights_path = folder / "model.safetensors"
     try:
-        weights = safetensors.torch.load(weights_path.read_bytes())
+        raw = weights_path.read_bytes()
+        if digest != _digest(arguments, tokenizer, raw):
+            raise NanopoetError(
+                f"{folder}: config.json and model.safetensors do not belong together, or one is "
+                f"damaged; {remedy}"
+            )
+        weights = safetensors.torch.load(raw)
         with torch.device("meta"):
             model = make_model(arguments)
         model.load_state_dict(weights, assign=True)
@@ -74,3 +83,9 @@ def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
         reason = str(error).splitlines()[0]
         raise NanopoetError(f"{weights_path}: damaged ({reason}); {remedy}") from None
     return model.eval(), tokenizer
+
+
+def _digest(arguments: Any, tokenizer: CharTokenizer, weights: bytes) -> str:
+    """SHA-256 over all that decides what a model says."""
+    told = json.dumps([arguments, tokenizer.digest], sort_keys=True)
+    return hashlib.sha256(told.encode() + weights).hexdigest()

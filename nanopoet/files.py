@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 from nanopoet.errors import NanopoetError
 
 
@@ -16,10 +18,11 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
 
     The bytes go to a temporary name in the same folder, reach the disk, and are
     renamed over `path`. If the block raises, `path` stays as it was and the
-    temporary file is removed.
+    temporary file is removed. What a killed process left goes with the next write.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
@@ -29,6 +32,16 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    prefix, suffix = f".{path.name}.", ".partial"
+    for other in path.parent.iterdir():
+        writer = other.name.removeprefix(prefix).removesuffix(suffix)
+        if f"{prefix}{writer}{suffix}" != other.name or not writer.isdecimal():
+            continue
+        if not psutil.pid_exists(int(writer)):
+            other.unlink(missing_ok=True)
 
 
 def read_json(path: str | Path, stage: str) -> dict[str, Any]:

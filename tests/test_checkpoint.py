@@ -50,3 +50,13 @@ def test_files_of_two_models_are_told_apart(folder: Path) -> None:
     CharTokenizer.from_characters("床前明月夜").save(folder / "vocab.json")
     with pytest.raises(NanopoetError, match="not the vocabulary of this model"):
         load_model(folder)
+
+
+def test_weights_of_another_training_are_told_apart(folder: Path, tmp_path: Path) -> None:
+    """The same shape, a flipped bit or a mixed-up copy: nothing else would show."""
+    tokenizer = CharTokenizer.from_characters("床前明月光")
+    other = GPTLanguageModel(tokenizer.vocab_size, 8, 8, 1, 2, 0.1)
+    save_model(tmp_path / "other", other, tokenizer, {})
+    (tmp_path / "other/model.safetensors").replace(folder / "model.safetensors")
+    with pytest.raises(NanopoetError, match="do not belong together"):
+        load_model(folder)
