@@ -3,8 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
+OF_TORCH := torch cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti \
+	nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft \
+	nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
+	nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 \
+	nvidia-nvtx triton
+
 .DEFAULT_GOAL := help
-.PHONY: help repro run test check ui bench
+.PHONY: help repro run test check ui bench lock
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -32,9 +38,19 @@ ui: $(VENV)/.ready ## open the runs in MLflow, on this machine alone
 bench: $(VENV)/.ready ## compare speed, memory and time to a loss with the seed's (half an hour)
 	python -m bench
 
-$(VENV)/.ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"error: Python 3.11 or later is needed, $(PYTHON) is {v[0]}.{v[1]}; name another: make PYTHON=python3.12")'
+lock: ## choose the versions in requirements.lock anew, within pyproject.toml
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet uv==0.13.9
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11.5 \
+		--generate-hashes --no-annotate --extra dev $(addprefix --no-emit-package ,$(OF_TORCH)) \
+		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+
+# Everything by its hash but torch, whose builds for CPU and CUDA differ and bring their own.
+$(VENV)/.ready: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11, 5) else "error: Python 3.11.5 or later is needed, $(PYTHON) is %d.%d.%d; name another: make PYTHON=python3.12" % v[:3])'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(VENV)/bin/python -m pip install --quiet torch==2.13.0
+	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@$(VENV)/bin/python -m stages.plots_page
 	@touch $@

@@ -46,7 +46,7 @@ def scratch_folder(root: str | Path, trainer: Trainer, arrays: Sequence[Array]) 
     for source in sorted(_SOURCES.glob("*.py")):
         digest.update(hashlib.sha256(source.read_bytes()).digest())
     for array in arrays:
-        digest.update(hashlib.sha256(np.ascontiguousarray(array)).digest())
+        digest.update(hashlib.sha256(np.ascontiguousarray(array).data).digest())
     folder = Path(root) / digest.hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder.with_suffix(".lock")
