@@ -1,8 +1,9 @@
 """A poem as a record, and poems as a JSONL file: one a line."""
 
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn, TypedDict, cast
+from typing import IO, Any, NoReturn, Self, TypedDict, cast, overload
 
 import orjson
 from tqdm import tqdm
@@ -44,6 +45,55 @@ def iter_poems(path: str | Path) -> Iterator[Poem]:
         ) from None
     if empty:
         raise NanopoetError(f"{path}: no poem in it; give at least one ({_FORM})")
+
+
+class PoemsFile(Sequence[Poem]):
+    """The poems of a JSONL file that `write_poems` wrote, each read when it is asked for.
+
+    It knows where each begins, eight bytes a poem, and holds none.
+
+    Args:
+        path: the file.
+
+    Raises:
+        NanopoetError: there is no such file, no poem in it, or a line is not a poem.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        for _ in iter_poems(path):
+            pass  # a mistake is named before anything is made of the poems
+        starts = array("q", [0])
+        self._file = open(self._path, "rb")  # noqa: SIM115
+        for line in self._file:
+            starts.append(starts[-1] + len(line))
+        self._starts = starts
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Poem: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Poem]: ...
+
+    def __getitem__(self, index: int | slice) -> Poem | list[Poem]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        self._file.seek(self._starts[index])
+        line = self._file.read(self._starts[index + 1] - self._starts[index])
+        return _parse(line, f"{self._path}:{index + 1}")
+
+    def __iter__(self) -> Iterator[Poem]:
+        return iter_poems(self._path)
 
 
 def read_poems(path: str | Path) -> list[Poem]:

@@ -89,6 +89,9 @@ def restore_state(folder: str | Path, trainer: Trainer) -> str | None:
 
     Returns:
         the id of the run that it logged to; None if there was none or there is no whole state.
+
+    Raises:
+        NanopoetError: a state is whole but holds something else.
     """
     for path in sorted(Path(folder).glob(_PATTERN), reverse=True):
         raw = path.read_bytes()
@@ -100,9 +103,14 @@ def restore_state(folder: str | Path, trainer: Trainer) -> str | None:
             tensors = safetensors.torch.load(raw)
         except SafetensorError:  # whole, but somebody else's
             continue
-        _restore_tensors(trainer, tensors)
-        trainer.records = [StepRecord(**record) for record in json.loads(notes["records"])]
-        return notes["run_id"] or None
+        try:
+            records = [StepRecord(**record) for record in json.loads(notes["records"])]
+            run_id = str(notes["run_id"])
+            _restore_tensors(trainer, tensors)
+        except (ValueError, LookupError, TypeError, RuntimeError):
+            raise NanopoetError(f"{path}: not the state of a training; delete it") from None
+        trainer.records = records
+        return run_id or None
     return None
 
 

@@ -1,11 +1,18 @@
 """Poems → a training and a validation part."""
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from nanopoet.errors import NanopoetError
 from nanopoet.poems import Poem
-from nanopoet.twins import twins_in
+from nanopoet.twins import Twin, twins_across
+
+Array = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 def split_data(
@@ -30,16 +37,38 @@ def split_data(
     >>> [poem["content"] for poem in train], [poem["content"] for poem in val]
     (['秋'], ['春', '夏'])
     """
-    by_style = sorted(poems, key=lambda poem: poem["style"])
-    train = [poem for i, poem in enumerate(by_style) if i % val_every]
-    val = by_style[::val_every]
-    if twins == "ignore":
-        return train, val
-    moves = [twin is not None for twin in twins_in(val, train)]
-    if moves and all(moves):
+    order, in_val = split_positions(poems, val_every)
+    if twins == "together":
+        in_val = without_twins(in_val, twins_across(poems, order[in_val]))
+    return [poems[i] for i in order[~in_val]], [poems[i] for i in order[in_val]]
+
+
+def split_positions(poems: Iterable[Poem], val_every: int) -> tuple[Array, Mask]:
+    """Where the poems are, sorted by style, and which of these places are in validation; (N,)."""
+    numbers: dict[str, int] = {}
+    styles = array("i", (numbers.setdefault(poem["style"], len(numbers)) for poem in poems))
+    rank = np.empty(len(numbers), dtype=np.int64)
+    rank[[numbers[style] for style in sorted(numbers)]] = np.arange(len(numbers))
+    order = np.argsort(rank[np.asarray(styles)], kind="stable")
+    return order, np.arange(len(order)) % val_every == 0
+
+
+def without_twins(in_val: Mask, twins: Sequence[Twin | None]) -> Mask:
+    """Take out of validation what has a twin in train.
+
+    Args:
+        in_val: (N,) as `split_positions` gives it.
+        twins: of those that are in it, as `twins_across` gives them.
+
+    Raises:
+        NanopoetError: no poem is left for validation.
+    """
+    stays = np.array([twin is None for twin in twins], dtype=bool)
+    if len(stays) and not stays.any():
         raise NanopoetError(
-            f"split.twins = 'together' leaves no poem for validation: all {len(val):,} have a twin "
-            f"in the training part; give more poems or set split.twins to ignore"
+            f"split.twins = 'together' leaves no poem for validation: all {len(stays):,} have a "
+            f"twin in the training part; give more poems or set split.twins to ignore"
         )
-    train = [p for i, p in enumerate(by_style) if i % val_every or moves[i // val_every]]
-    return train, [poem for poem, moves_it in zip(val, moves, strict=True) if not moves_it]
+    left = in_val.copy()
+    left[in_val] = stays
+    return left

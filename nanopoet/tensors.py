@@ -1,9 +1,11 @@
 """Token arrays on disk, and batches out of them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -54,7 +56,8 @@ class TokenArrays:
         """
         tokens = _map(Path(folder) / "tokens.npy", "ui")
         offsets = _map(Path(folder) / "offsets.npy", "i")
-        if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != len(tokens):
+        ends = len(offsets) >= 2 and offsets[0] == 0 and offsets[-1] == len(tokens)
+        if not ends or (np.diff(offsets) < 0).any():
             raise NanopoetError(
                 f"{folder}: offsets.npy does not fit tokens.npy; run `dvc repro encode`"
             )
@@ -67,7 +70,7 @@ def _map(path: Path, kinds: str) -> Array:
         array: Array = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise NanopoetError(f"{path}: no such file; run `dvc repro encode`") from None
-    except (ValueError, EOFError):
+    except (ValueError, EOFError, TokenError):  # NumPy reads a header with Python's tokenizer
         raise NanopoetError(f"{path}: damaged token array; run `dvc repro encode`") from None
     if array.ndim != 1 or array.dtype.kind not in kinds:
         raise NanopoetError(f"{path}: not a token array; run `dvc repro encode`")
@@ -75,7 +78,7 @@ def _map(path: Path, kinds: str) -> Array:
 
 
 def encode_poems(poems: Iterable[Poem], tokenizer: CharTokenizer, separate: bool) -> TokenArrays:
-    """Encode the contents of poems, a few thousand at a time, if `separate` with BEGIN before each.
+    """Encode the contents of poems, if `separate` with BEGIN before each.
 
     >>> poems = [Poem(content=c, title="", author="", style="") for c in ("春眠", "不覺曉")]
     >>> tokenizer = CharTokenizer(poems)
@@ -86,21 +89,62 @@ def encode_poems(poems: Iterable[Poem], tokenizer: CharTokenizer, separate: bool
     >>> arrays.tokens.tolist(), arrays.offsets.tolist()
     ([0, 12, 14, 0, 11, 15, 13], [0, 3, 7])
     """
-    tokens: list[Array] = []
-    lengths: list[Array] = []
-    poems = iter(poems)
+    parts = list(_encoded(poems, tokenizer, separate))
+    tokens = np.concatenate([np.empty(0, tokenizer.dtype), *(ids for ids, _ in parts)])
+    ends = np.concatenate([np.zeros(1, np.int64), *(ends for _, ends in parts)])
+    return TokenArrays(tokens, ends)
+
+
+def encode_to(
+    folder: str | Path, poems: Iterable[Poem], tokenizer: CharTokenizer, separate: bool
+) -> TokenArrays:
+    """`encode_poems` into the files of a folder, without holding more than a few thousand poems."""
+    folder = Path(folder)
+    with (
+        _growing_array(folder / "tokens.npy", tokenizer.dtype) as tokens,
+        _growing_array(folder / "offsets.npy", np.dtype(np.int64)) as offsets,
+    ):
+        offsets(np.zeros(1, np.int64))
+        for ids, ends in _encoded(poems, tokenizer, separate):
+            tokens(ids)
+            offsets(ends)
+    return TokenArrays.load(folder)
+
+
+def _encoded(
+    poems: Iterable[Poem], tokenizer: CharTokenizer, separate: bool
+) -> Iterator[tuple[Array, Array]]:
+    """The ids of some thousand poems, and where each of them ends among all ids."""
+    poems, end = iter(poems), 0
     while contents := [poem["content"] for poem in islice(poems, 4096)]:
         ids = tokenizer.encode_array("".join(contents))
-        length = np.array([len(content) for content in contents])
+        lengths = np.array([len(content) for content in contents])
         if separate:
-            ids = np.insert(ids, np.cumsum(length) - length, BEGIN_ID)
-            length += 1
-        tokens.append(ids)
-        lengths.append(length)
-    offsets = np.zeros(sum(map(len, lengths)) + 1, dtype=np.int64)
-    if lengths:
-        np.cumsum(np.concatenate(lengths), out=offsets[1:])
-    return TokenArrays(np.concatenate(tokens) if tokens else np.empty(0, np.uint16), offsets)
+            ids = np.insert(ids, np.cumsum(lengths) - lengths, BEGIN_ID)
+            lengths += 1
+        yield ids, end + np.cumsum(lengths)
+        end += len(ids)
+
+
+@contextmanager
+def _growing_array(path: Path, dtype: np.dtype[Any]) -> Iterator[Callable[[Array], None]]:
+    """An array file as `np.save` writes it, to which parts are added."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+    size = 0
+    with atomic_write(path) as file:
+        # NumPy pads a header so that a longer shape has room in it.
+        np.lib.format.write_array_header_1_0(file, header | {"shape": (0,)})
+        start = file.tell()
+
+        def add(part: Array) -> None:
+            nonlocal size
+            file.write(part.astype(dtype, copy=False).tobytes())
+            size += len(part)
+
+        yield add
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, header | {"shape": (size,)})
+        assert file.tell() == start
 
 
 def check_length(tokens: Array, block_size: int, part: str) -> None:

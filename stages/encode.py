@@ -3,7 +3,7 @@
 from nanopoet.files import write_json
 from nanopoet.params import load_params
 from nanopoet.poems import iter_poems
-from nanopoet.tensors import encode_poems
+from nanopoet.tensors import encode_to
 from nanopoet.tokenizer import CharTokenizer
 from stages.stage import run
 
@@ -13,8 +13,8 @@ def main() -> None:
     tokenizer = CharTokenizer.load("data/vocab.json")
     figures = {}
     for name in ("train", "val"):
-        arrays = encode_poems(iter_poems(f"data/{name}.jsonl"), tokenizer, params.encode.separators)
-        arrays.save(f"data/{name}")
+        poems = iter_poems(f"data/{name}.jsonl")
+        arrays = encode_to(f"data/{name}", poems, tokenizer, params.encode.separators)
         figures[f"{name}_tokens"] = len(arrays.tokens)
         figures[f"{name}_characters"] = int(arrays.characters.sum())
     write_json("metrics/encode.json", figures | {"dtype": tokenizer.dtype.name})

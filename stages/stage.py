@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,8 @@ def run(main: Callable[[], None]) -> None:
     """
     name = Path(sys.argv[0]).stem
     signal.signal(signal.SIGTERM, _interrupt)
+    if "DVC_STAGE" in os.environ:
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     start = time.monotonic()
     try:
         main()
@@ -45,6 +48,17 @@ def read_timings() -> dict[str, float]:
     except (FileNotFoundError, ValueError):
         return {}
     return timings
+
+
+def _end_with(dvc: int) -> None:
+    """Interrupt this process when the one that started it has died.
+
+    After kill -9 of `dvc`, a training would go on for hours, keep the next one from its state,
+    and leave a result that DVC does not know.
+    """
+    while os.getppid() == dvc:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:

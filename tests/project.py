@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ruamel.yaml import YAML
 
@@ -36,10 +36,7 @@ class Project:
     """A copy of the repository with small parameters and a corpus of its own."""
 
     def __init__(self, folder: Path, **changes: dict[str, Any]) -> None:
-        self.folder = folder
-        self.environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        self.umask = -1
-        self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self._at(folder)
         for name in ("stages", "nanopoet"):
             shutil.copytree(
                 ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
@@ -57,6 +54,19 @@ class Project:
         subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
         (folder / "tests_probe.py").write_text(PROBE, encoding="utf-8")
         self.set(**changes)
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """The project that is in `folder` already."""
+        project = cls.__new__(cls)
+        project._at(folder)
+        return project
+
+    def _at(self, folder: Path) -> None:
+        self.folder = folder
+        self.umask = -1
+        self.environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     def set(self, **changes: dict[str, Any]) -> None:
         path = self.folder / "params.yaml"

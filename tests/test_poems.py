@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from nanopoet.errors import NanopoetError
-from nanopoet.poems import Poem, iter_poems, read_poems, write_poems
+from nanopoet.poems import Poem, PoemsFile, iter_poems, read_poems, write_poems
 
 GOOD = '{"content": "床前明月光，", "title": "靜夜思", "author": "李白", "style": "五言絕句"}\n'
 
@@ -68,3 +68,22 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, poems: list[Poem]) -
         write_poems(path, iter_poems(bad))
     assert path.read_bytes() == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["bad.jsonl", "poems.jsonl"]
+
+
+def test_a_file_of_poems_is_a_sequence_of_them(tmp_path: Path, poems: list[Poem]) -> None:
+    path = tmp_path / "poems.jsonl"
+    write_poems(path, poems)
+    with PoemsFile(path) as there:
+        assert len(there) == len(poems)
+        assert list(there) == poems
+        assert [there[i] for i in (-1, 0, 7)] == [poems[i] for i in (-1, 0, 7)]
+        assert there[3:5] == poems[3:5]
+        with pytest.raises(IndexError):
+            there[len(poems)]
+
+
+def test_a_file_of_poems_names_a_mistake_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "poems.jsonl"
+    path.write_text(GOOD + "no json\n", encoding="utf-8")
+    with pytest.raises(NanopoetError, match=r"poems\.jsonl:2: not valid JSON"):
+        PoemsFile(path)

@@ -1,5 +1,6 @@
 """A training that is interrupted any number of times ends with the same weights."""
 
+import hashlib
 import random
 import shutil
 import signal
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from nanopoet import resume
@@ -106,6 +108,16 @@ def test_a_damaged_state_is_not_used(start: Start, scratch: Path) -> None:
         assert restore_state(scratch, start()) is None
     path.write_bytes(raw[:-1])
     assert restore_state(scratch, start()) is None
+
+
+def test_a_whole_state_of_something_else_is_named(start: Start, scratch: Path) -> None:
+    """Its digest fits, which only somebody who means it brings about."""
+    raw = safetensors.torch.save({"model.x": torch.zeros(1), "y.z": torch.zeros(2)})
+    scratch.mkdir()
+    digest = hashlib.sha256(raw).hexdigest()
+    (scratch / f"step_00000001.{digest}.safetensors").write_bytes(raw)
+    with pytest.raises(NanopoetError, match="not the state of a training; delete it"):
+        restore_state(scratch, start())
 
 
 def test_a_second_trainer_is_refused(start: Start, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from nanopoet.tensors import (
     TokenArrays,
     check_length,
     encode_poems,
+    encode_to,
     even_windows,
     random_windows,
 )
@@ -110,3 +111,35 @@ def test_a_part_shorter_than_a_block_is_named() -> None:
     check_length(np.zeros(9), 8, "validation")
     with pytest.raises(NanopoetError, match="the validation part has 8 tokens, but pretrain"):
         check_length(np.zeros(8), 8, "validation")
+
+
+@pytest.mark.parametrize(
+    "header", ["{'descr': (", "{'descr': '<u2', 'shape': (3,", "{'shape': (3,), 'x': ("]
+)
+def test_a_header_that_is_no_python_is_named(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "tokens.npy"
+    text = header.ljust(117).encode() + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    with pytest.raises(NanopoetError, match=r"tokens\.npy: damaged token array"):
+        TokenArrays.load(tmp_path)
+
+
+def test_offsets_that_go_back_are_named(tmp_path: Path) -> None:
+    TokenArrays(np.arange(9, dtype=np.uint16), np.array([0, 5, 3, 9])).save(tmp_path)
+    with pytest.raises(NanopoetError, match=r"offsets\.npy does not fit"):
+        TokenArrays.load(tmp_path)
+
+
+@pytest.mark.parametrize("separate", [True, False])
+@pytest.mark.parametrize("count", [1, 3, 10_000])
+def test_arrays_that_grow_in_files_are_those_that_are_saved(
+    tmp_path: Path, count: int, separate: bool
+) -> None:
+    """Byte by byte as NumPy saves them."""
+    poems = make_poems(count)
+    tokenizer = CharTokenizer(poems)
+    encode_poems(poems, tokenizer, separate).save(tmp_path / "saved")
+    arrays = encode_to(tmp_path / "grown", iter(poems), tokenizer, separate)
+    assert len(arrays.offsets) == count + 1
+    for name in ("tokens.npy", "offsets.npy"):
+        assert (tmp_path / "grown" / name).read_bytes() == (tmp_path / "saved" / name).read_bytes()

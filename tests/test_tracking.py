@@ -167,8 +167,7 @@ def test_a_clone_with_pulled_data_runs_nothing(own: Project, tmp_path: Path) -> 
     own.commit("with a remote")
     assert own.run("dvc", "push", "--run-cache").returncode == 0
     subprocess.run(["git", "clone", "--quiet", own.folder, clone], check=True)
-    there = object.__new__(Project)
-    there.folder, there.environment, there.umask = clone, own.environment, own.umask
+    there = Project.at(clone)
     assert there.run("dvc", "pull", "--run-cache", *STAGES).returncode == 0
     assert there.repro() == []
     assert there.tracked() == []

@@ -1,0 +1,229 @@
+"""Files as an enemy would write them: atheris looks for bytes that reach new code.
+
+`python -m tests.reliability.fuzz vocab.json -runs=1000 -seed=1` tries 1,000 vocabularies. Whatever
+is read must give one clear error or a result that holds; anything else ends the process with
+the bytes that did it.
+"""
+
+import atexit
+import gzip
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import atheris
+import torch
+
+with atheris.instrument_imports(include=["nanopoet", "ruamel"]):
+    from nanopoet.checkpoint import load_model, save_model
+    from nanopoet.corpus import read_corpus
+    from nanopoet.errors import NanopoetError
+    from nanopoet.files import write_json
+    from nanopoet.history import read_history, write_history
+    from nanopoet.params import load_params
+    from nanopoet.poems import read_poems, read_texts, write_poems
+    from nanopoet.resume import restore_state, save_state
+    from nanopoet.tensors import TokenArrays, encode_poems
+    from nanopoet.tokenizer import CharTokenizer
+    from nanopoet.train import StepRecord, Trainer, build_model
+    from nanopoet.twins import load_twins
+
+from tests.conftest import SMALL, make_poems
+from tests.project import ROOT
+
+POEMS = make_poems(4)
+TOKENIZER = CharTokenizer(POEMS)
+RECIPE = load_params(ROOT / "params.yaml").pretrain.model_copy(update=SMALL["pretrain"])
+
+
+def _trainer() -> Trainer:
+    tokens = encode_poems(POEMS, TOKENIZER, separate=True).tokens
+    return Trainer(build_model(TOKENIZER.vocab_size, RECIPE), tokens, tokens, TOKENIZER, RECIPE)
+
+
+@cache
+def whole() -> Path:
+    """A folder with one sound file of each kind."""
+    folder = Path(tempfile.mkdtemp(prefix="nanopoet-whole-"))
+    atexit.register(shutil.rmtree, folder)
+    shutil.copy(ROOT / "params.yaml", folder)
+    write_poems(folder / "poems.jsonl", POEMS)
+    write_json(folder / "baseline_poems.json", ["春", "夏。"])
+    write_json(folder / "val_twins.json", ["near", None])
+    values = {"lr": 0.1, "loss_train": 2.5, "grad_norm": 1.0, "loss_val": 3.0}
+    write_history(folder, [StepRecord(step=0, tokens=8, **values, samples={"": "春"})])
+    encode_poems(POEMS, TOKENIZER, separate=True).save(folder)
+    trainer = _trainer()
+    save_model(folder, trainer.model, TOKENIZER, {})
+    save_state(folder, trainer, None)
+    [state] = folder.glob("step_*.safetensors")
+    state.rename(folder / "state.safetensors")
+    record = {"paragraphs": ["白日依山盡，黃河入海流。"] * 2, "title": "甲", "author": "乙"}
+    raw = json.dumps([record], ensure_ascii=False).encode()
+    with tarfile.open(folder / "corpus.tar", "w") as archive:
+        member = tarfile.TarInfo("package/quantangshi/poet.tang.0.json")
+        member.size = len(raw)
+        archive.addfile(member, io.BytesIO(raw))
+    return folder
+
+
+# A reader asserts what must hold of a result.
+
+
+def _params(folder: Path) -> None:
+    params = load_params(folder / "params.yaml")
+    assert params.pretrain.emb_size % params.pretrain.head_num == 0
+
+
+def _poems(folder: Path) -> None:
+    poems = read_poems(folder / "poems.jsonl")
+    assert all(poem["content"] for poem in poems)
+    write_poems(folder / "again.jsonl", poems)
+    assert read_poems(folder / "again.jsonl") == poems
+    tokenizer = CharTokenizer(poems)
+    text = "".join(poem["content"] for poem in poems)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def _vocab(folder: Path) -> None:
+    tokenizer = CharTokenizer.load(folder / "vocab.json")
+    characters = tokenizer.characters
+    assert tokenizer.decode(tokenizer.encode(characters)) == characters
+    assert tokenizer.vocab_size == 11 + len(characters)
+
+
+def _texts(folder: Path) -> None:
+    assert all(isinstance(text, str) for text in read_texts(folder / "baseline_poems.json"))
+
+
+def _twins(folder: Path) -> None:
+    assert set(load_twins(folder / "val_twins.json", 2)) <= {"exact", "near", None}
+
+
+def _history(folder: Path) -> None:
+    for record in read_history(folder):
+        assert (record.loss_val is None) == (record.samples is None)
+
+
+def _arrays(folder: Path) -> None:
+    arrays = TokenArrays.load(folder)
+    assert (arrays.characters >= 0).all()
+    assert arrays.offsets[-1] == len(arrays.tokens)
+
+
+def _model(folder: Path) -> None:
+    """What is taken for a model is the one that was saved."""
+    model, tokenizer = load_model(folder)
+    expected, _ = load_model(whole())
+    assert tokenizer.digest == TOKENIZER.digest
+    assert model.config == expected.config
+    weights = model.state_dict()
+    assert all(torch.equal(weights[key], value) for key, value in expected.state_dict().items())
+
+
+def _state(folder: Path) -> None:
+    """The digest is made to fit, as only somebody who means it can."""
+    digest = hashlib.sha256((folder / "state.safetensors").read_bytes()).hexdigest()
+    (folder / "state.safetensors").replace(folder / f"step_00000003.{digest}.safetensors")
+    trainer = _trainer()
+    restore_state(folder, trainer)
+    assert trainer.step <= RECIPE.max_steps
+
+
+def _archive(folder: Path) -> None:
+    """Compressed here: bytes that are no archive of gzip are refused at once."""
+    with gzip.open(folder / "corpus.tgz", "wb", compresslevel=1) as file:
+        file.write((folder / "corpus.tar").read_bytes())
+    for poem in read_corpus(folder / "corpus.tgz", Counter()):
+        assert re.fullmatch(r"[\u3400-\u9fff，。]+", poem["content"])
+
+
+TARGETS: dict[str, Callable[[Path], None]] = {
+    "params.yaml": _params,
+    "poems.jsonl": _poems,
+    "vocab.json": _vocab,
+    "baseline_poems.json": _texts,
+    "val_twins.json": _twins,
+    "history.csv": _history,
+    "evaluations.csv": _history,
+    "samples.json": _history,
+    "tokens.npy": _arrays,
+    "offsets.npy": _arrays,
+    "model.safetensors": _model,
+    "config.json": _model,
+    "state.safetensors": _state,
+    "corpus.tar": _archive,
+}
+"""File → what reads it and asserts what must hold."""
+
+
+def attempt(name: str, raw: bytes) -> str:
+    """Read a folder in which one file has other bytes.
+
+    Returns:
+        "read" or "refused".
+    """
+    with tempfile.TemporaryDirectory(prefix="nanopoet-fuzz-") as temporary:
+        folder = Path(temporary)
+        for path in whole().iterdir():
+            (folder / path.name).symlink_to(path)
+        (folder / name).unlink()
+        (folder / name).write_bytes(raw)
+        try:
+            TARGETS[name](folder)
+        except NanopoetError as error:
+            assert "\n" not in str(error), error
+            return "refused"
+    return "read"
+
+
+def fuzz(name: str, runs: int, seed: int, folder: Path) -> tuple[int, str]:
+    """Try `runs` inputs in a process of its own, which works in `folder`.
+
+    Returns:
+        how many were tried, and what went wrong, "" if nothing.
+    """
+    corpus = folder / f"inputs-{name}"
+    corpus.mkdir()
+    shutil.copy(whole() / name, corpus)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.reliability.fuzz", name, f"-runs={runs}"),
+            *(f"-seed={seed}", "-timeout=20", "-rss_limit_mb=4096", "-max_len=131072"),
+            *(f"-artifact_prefix={folder}/", str(corpus)),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    tried = re.findall(r"^Done (\d+) runs", done.stderr, re.MULTILINE)
+    if done.returncode or not tried:
+        return 0, done.stderr.split("=== Uncaught")[-1][:3000]
+    return int(tried[-1]), ""
+
+
+def main() -> None:
+    name = sys.argv.pop(1)
+    torch.set_num_threads(1)
+
+    def one(raw: bytes) -> None:
+        attempt(name, raw)
+
+    atheris.Setup(sys.argv, one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
