@@ -25,7 +25,7 @@ run: $(VENV)/.ready ## run a recipe of recipes.yaml beside the default: make run
 		dvc exp run --temp --name $(RECIPE) $$options report
 
 test: $(VENV)/.ready ## run the tests
-	python -m pytest
+	python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.ready ## lint, format and types
 	ruff check .

@@ -209,20 +209,29 @@ def _groups(texts: _Texts, scratch: str | Path | None) -> Array:
             leader[node] = node = leader[leader[node]]
         return node
 
-    for i, j in _candidates(texts, scratch):
-        one, other = find(i), find(j)
-        if one != other and _near(texts[i], texts[j]):
-            leader[other] = one
-    while (leader[leader] != leader).any():
-        leader = leader[leader]
+    for pairs in _candidates(texts, scratch):
+        leader = _flat(leader)
+        apart = leader[pairs[:, 0]] != leader[pairs[:, 1]]  # most versions of a poem have met
+        for i, j in pairs[apart].tolist():
+            one, other = find(i), find(j)
+            if one != other and _near(texts[i], texts[j]):
+                leader[other] = one
+    leader = _flat(leader)
     group = leader[texts.distinct]
     first = np.full(count, len(group))
     np.minimum.at(first, group, np.arange(len(group)))
     return first[group]
 
 
-def _candidates(texts: _Texts, scratch: str | Path | None) -> Iterator[tuple[int, int]]:
-    """Pairs of texts that share enough runs, by their numbers, the smaller one first."""
+def _flat(leader: Array) -> Array:
+    """Let each node name the one at the end of its chain."""
+    while ((further := leader[leader]) != leader).any():
+        leader = further
+    return leader
+
+
+def _candidates(texts: _Texts, scratch: str | Path | None) -> Iterator[Array]:
+    """Pairs of texts that share enough runs, by their numbers, the smaller one first: (P, 2)."""
     count, size = len(texts.first), int(texts.starts[-1])
     bar = tqdm(disable=None, desc="looking for twins", unit="bucket")
     with (
@@ -240,7 +249,7 @@ def _candidates(texts: _Texts, scratch: str | Path | None) -> Iterator[tuple[int
         for bucket in links:
             pairs, counts = np.unique(bucket, return_counts=True)
             enough = pairs[counts >= _RUNS]
-            yield from zip((enough // count).tolist(), (enough % count).tolist(), strict=True)
+            yield np.stack(np.divmod(enough, count), axis=1)
             bar.update()
 
 

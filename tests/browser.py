@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -80,6 +81,22 @@ def wait_for(url: str, seconds: float = 120) -> None:
         except OSError:
             time.sleep(0.2)
     raise AssertionError(f"{url} does not answer")
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def other_addresses() -> list[str]:
+    """IPv4 addresses by which other machines reach this one."""
+    known = [each for addresses in psutil.net_if_addrs().values() for each in addresses]
+    ips = [each.address for each in known if each.family == socket.AF_INET]
+    return [ip for ip in ips if not ip.startswith("127.")]
 
 
 def free_port() -> int:

@@ -1,6 +1,7 @@
 """Whatever is fed in: a correct result, or one clear error; never a traceback of another kind."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from tests.conftest import SMALL
 from tests.project import ROOT
 
 examples = settings(
-    max_examples=150,
+    max_examples=int(os.environ.get("NANOPOET_EXAMPLES", "150")),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -1,13 +1,11 @@
 """What a person sees: MLflow's UI and DVC's plots, in a real browser."""
 
 import json
-import os
 import re
 import shlex
-import signal
 import subprocess
-import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from nanopoet.poems import write_poems
 from tests import browser
 from tests.conftest import SMALL, make_poems
 from tests.project import Project
+from tests.reliability.load import serve
 
 needs_chromium = pytest.mark.skipif(
     browser.CHROMIUM is None, reason="no Chromium here: Debian's package `chromium` has it"
@@ -138,26 +137,8 @@ def test_the_plots_open_without_a_network(two: Project) -> None:
 @pytest.fixture(scope="module")
 def served(two: Project) -> Iterator[str]:
     """The address of the best model, served by MLflow."""
-    port = str(browser.free_port())
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--port", port]
-    command += ["--model-uri", "models:/nanopoet@best", "--env-manager", "local"]
-    environment = two.environment | {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{two.folder / 'mlflow.db'}",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    with subprocess.Popen(
-        command,
-        cwd="/",
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        try:
-            browser.wait_for(f"http://127.0.0.1:{port}/ping")
-            yield f"http://127.0.0.1:{port}/invocations"
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
+    with serve(two) as (address, _):
+        yield address
 
 
 def _ask(url: str, prompts: list[str], **params: Any) -> tuple[int, dict[str, Any]]:
@@ -170,6 +151,16 @@ def _ask(url: str, prompts: list[str], **params: Any) -> tuple[int, dict[str, An
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
+
+
+def test_a_served_model_and_the_ui_are_for_this_machine_alone(two: Project, served: str) -> None:
+    with browser.ui(two.folder, two.environment) as address:
+        for url in (served, address):
+            port = urllib.parse.urlsplit(url).port
+            assert port
+            assert browser.answers("127.0.0.1", port)
+            others = browser.other_addresses()
+            assert not [host for host in others if browser.answers(host, port)]
 
 
 def test_the_served_model_answers_with_poems(served: str) -> None:
@@ -221,14 +212,20 @@ def test_the_documented_walk(two: Project) -> None:
     for name in ("user.name", "user.email"):
         subprocess.run(["git", "config", name, "a"], cwd=two.folder, check=True)
     for line in walked:
-        done = subprocess.run(
-            shlex.split(line),
-            cwd=two.folder,
-            env=two.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                shlex.split(line),
+                cwd=two.folder,
+                env=two.environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=400,
+            )
+        except subprocess.TimeoutExpired as error:
+            logs = sorted((two.folder / ".dvc/tmp/exps").rglob("*.out"))
+            told = [f"{log}:\n{log.read_text(errors='replace')[-2000:]}" for log in logs]
+            pytest.fail("\n".join([f"{line} hangs: {error.stdout!r}", *told]))
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         if line == "dvc params diff HEAD slower":
             assert "pretrain.lr" in done.stdout
