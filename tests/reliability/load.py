@@ -144,23 +144,25 @@ def many_evaluations(project: Project, count: int) -> dict[str, Any]:
 def enlarge(source: Path, target: Path, times: int, seed: int = 0) -> int:
     """Write a corpus `times` as large: each poem again and again, with noise; return its poems.
 
-    In each copy, one character in ten is another one of the same poem, so that copies are
-    near twins of each other at most, and lengths and characters stay what they are.
+    In each copy, two characters in three come from the poem before, so that forms and the
+    frequencies of characters stay what they are and most poems are not twins.
     """
     rng = random.Random(seed)  # noqa: S311
     written = 0
 
     def poems() -> Iterator[Poem]:
         nonlocal written
+        before = "春"
         for copy in range(times):
             for poem in iter_poems(source):
                 content = poem["content"]
+                letters = [c for c in content if c not in "，。"]
                 if copy:
-                    letters = list(content)
-                    places = [i for i, c in enumerate(letters) if c not in "，。"]
-                    for place in rng.sample(places, len(places) // 10):
-                        letters[place] = letters[rng.choice(places)]
-                    content = "".join(letters)
+                    content = "".join(
+                        c if c in "，。" or rng.random() < 1 / 3 else rng.choice(before)
+                        for c in content
+                    )
+                before = "".join(letters) or before
                 yield {**poem, "content": content}
                 written += 1
 
