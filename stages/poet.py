@@ -44,6 +44,7 @@ REQUIREMENTS = (
     "numpy",
     "orjson",
     "pandas",
+    "psutil",
     "pydantic",
     "ruamel.yaml",
     "safetensors",

@@ -1,6 +1,7 @@
 """dvc.yaml declares what the code uses: derived from imports and parameter reads."""
 
 import ast
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from nanopoet.params import load_params
+from stages.poet import REQUIREMENTS
 
 ROOT = Path(__file__).parents[1]
 PIPELINE: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -159,3 +161,17 @@ def test_no_import_cycles() -> None:
     for file in [*ROOT.glob("nanopoet/*.py"), *ROOT.glob("stages/*.py")]:
         for imported in _imports(file):
             assert file not in _closure(imported), f"{file.name} ↔ {imported.name}"
+
+
+def test_a_stored_model_names_all_that_it_needs() -> None:
+    """MLflow installs what is named, and nothing else, where it serves a model by itself."""
+    files = {ROOT / "stages/poet.py"} | _closure(ROOT / "nanopoet/checkpoint.py")
+    names: set[str] = set()
+    for file in files:
+        for node in ast.walk(_tree(file)):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(node.module or "")
+    top = {name if name.startswith("ruamel") else name.split(".")[0] for name in names}
+    assert top - set(sys.stdlib_module_names) - {"nanopoet"} <= set(REQUIREMENTS)
