@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import orjson
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -57,8 +58,8 @@ def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
     folder, remedy = Path(folder), "run `dvc repro pretrain`"
     tokenizer = CharTokenizer.load(folder / "vocab.json")
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        arguments, vocab_digest, digest = map(config.__getitem__, _KEYS)
+        config = orjson.loads((folder / "config.json").read_bytes())
+        arguments, vocab_digest, digest = (config[key] for key in _KEYS)
     except FileNotFoundError:
         raise NanopoetError(f"{folder / 'config.json'}: no such file; {remedy}") from None
     except (ValueError, KeyError, TypeError):

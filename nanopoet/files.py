@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import orjson
 import psutil
 
 from nanopoet.errors import NanopoetError
@@ -51,7 +52,7 @@ def read_json(path: str | Path, stage: str) -> dict[str, Any]:
         NanopoetError: the file is missing or damaged.
     """
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = orjson.loads(Path(path).read_bytes())
     except FileNotFoundError:
         raise NanopoetError(f"{path}: no such file; run `dvc repro {stage}`") from None
     except ValueError:

@@ -7,10 +7,11 @@ samples.json      step → prompt → poem, per look
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from nanopoet.errors import NanopoetError
 from nanopoet.files import atomic_write, write_json
@@ -37,7 +38,7 @@ def read_history(folder: str | Path) -> list[StepRecord]:
     """
     folder = Path(folder)
     try:
-        samples = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
+        samples = orjson.loads((folder / "samples.json").read_bytes())
         looks = {
             row["step"]: {"loss_val": float(row["loss_val"]), "samples": samples[row["step"]]}
             for row in _read_csv(folder / "evaluations.csv")

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import orjson
 import safetensors
 import safetensors.torch
 import torch
@@ -104,7 +105,7 @@ def restore_state(folder: str | Path, trainer: Trainer) -> str | None:
         except SafetensorError:  # whole, but somebody else's
             continue
         try:
-            records = [StepRecord(**record) for record in json.loads(notes["records"])]
+            records = [StepRecord(**record) for record in orjson.loads(notes["records"])]
             run_id = str(notes["run_id"])
             _restore_tensors(trainer, tensors)
         except (ValueError, LookupError, TypeError, RuntimeError):

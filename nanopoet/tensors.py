@@ -1,11 +1,11 @@
 """Token arrays on disk, and batches out of them."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,17 @@ from nanopoet.poems import Poem
 from nanopoet.tokenizer import BEGIN_ID, CharTokenizer
 
 Array = npt.NDArray[Any]
+
+
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(?P<size>..)"
+    rb"\{'descr': '(?P<dtype>[<|][ui][1248])', 'fortran_order': False, "
+    rb"'shape': \((?P<length>[1-9]\d{0,17}),\), \} *\n",
+    re.DOTALL,
+)
+"""Of a `.npy` file, version 1.0, with one dimension that is not empty.
+(https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html)"""
+_LONGEST_HEADER = 256
 
 
 @dataclass(frozen=True)
@@ -65,16 +76,24 @@ class TokenArrays:
 
 
 def _map(path: Path, kinds: str) -> Array:
+    """Memory-map a `.npy` file that this module wrote; whatever else NumPy can read is refused.
+
+    NumPy's own reader evaluates the header as Python and raises whatever comes of that.
+    """
+    damaged = f"{path}: damaged token array; run `dvc repro encode`"
     try:
-        # Unlike np.load, it opens neither a pickle nor a zip.
-        array: Array = np.lib.format.open_memmap(path, mode="r")
+        with open(path, "rb") as file:
+            head = _HEADER.match(file.read(_LONGEST_HEADER))
+            size = file.seek(0, 2)
     except FileNotFoundError:
         raise NanopoetError(f"{path}: no such file; run `dvc repro encode`") from None
-    except (ValueError, EOFError, TokenError):  # NumPy reads a header with Python's tokenizer
-        raise NanopoetError(f"{path}: damaged token array; run `dvc repro encode`") from None
-    if array.ndim != 1 or array.dtype.kind not in kinds:
-        raise NanopoetError(f"{path}: not a token array; run `dvc repro encode`")
-    return array
+    if not head:
+        raise NanopoetError(damaged)
+    dtype, length, start = np.dtype(head["dtype"].decode()), int(head["length"]), head.end()
+    told = int.from_bytes(head["size"], "little")
+    if dtype.kind not in kinds or told != start - 10 or size != start + length * dtype.itemsize:
+        raise NanopoetError(damaged)
+    return np.memmap(path, dtype, "r", start, (length,))
 
 
 def encode_poems(poems: Iterable[Poem], tokenizer: CharTokenizer, separate: bool) -> TokenArrays:

@@ -1,7 +1,6 @@
 """Text ↔ token ids, one token per character."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from nanopoet.errors import NanopoetError
 from nanopoet.files import write_json
@@ -145,7 +145,7 @@ class CharTokenizer:
         """
         remedy = "run `dvc repro tokenize`"
         try:
-            vocab = json.loads(Path(path).read_text(encoding="utf-8"))
+            vocab = orjson.loads(Path(path).read_bytes())
             specials, characters = vocab["special_tokens"], vocab["characters"]
             tokenizer = cls.from_characters("".join(characters))
         except FileNotFoundError:

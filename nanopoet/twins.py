@@ -18,7 +18,6 @@ poems 768 have a near twin by 0.55, 762 by 0.6, 751 by 0.65, 738 by 0.7.
 """
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 from tqdm import tqdm
 
 from nanopoet.buckets import Buckets
@@ -110,7 +110,7 @@ def load_twins(path: str | Path, count: int) -> list[Twin | None]:
         NanopoetError: the file is missing, damaged or of other poems.
     """
     try:
-        twins: list[Twin | None] = json.loads(Path(path).read_text(encoding="utf-8"))
+        twins: list[Twin | None] = orjson.loads(Path(path).read_bytes())
     except FileNotFoundError:
         raise NanopoetError(f"{path}: no such file; run `dvc repro split`") from None
     except ValueError:

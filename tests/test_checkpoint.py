@@ -35,13 +35,19 @@ def test_config_is_readable(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocab.json"])
-@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "garbage"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "garbage", "a number", "deep"])
 def test_a_damaged_file_is_named(folder: Path, name: str, damage: str) -> None:
     path = folder / name
     raw = path.read_bytes()
     path.unlink()
     if damage != "missing":
-        path.write_bytes({"empty": b"", "cut": raw[:-9], "garbage": b"\x80\x04garbage"}[damage])
+        others = {
+            "empty": b"",
+            "garbage": b"\x80\x04garbage",
+            "a number": b"2",
+            "deep": b"[" * 99999,
+        }
+        path.write_bytes(others.get(damage, raw[:-9]))
     with pytest.raises(NanopoetError, match="run `dvc repro"):
         load_model(folder)
 

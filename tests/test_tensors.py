@@ -80,7 +80,7 @@ def test_arrays_that_do_not_fit_are_named(tmp_path: Path, arrays: TokenArrays) -
     with pytest.raises(NanopoetError, match="does not fit"):
         TokenArrays.load(tmp_path)
     np.save(tmp_path / "tokens.npy", np.zeros((2, 2)))
-    with pytest.raises(NanopoetError, match="not a token array"):
+    with pytest.raises(NanopoetError, match="damaged token array"):
         TokenArrays.load(tmp_path)
     with pytest.raises(NanopoetError, match="no such file"):
         TokenArrays.load(tmp_path / "nowhere")
@@ -114,9 +114,18 @@ def test_a_part_shorter_than_a_block_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["{'descr': (", "{'descr': '<u2', 'shape': (3,", "{'shape': (3,), 'x': ("]
+    "header",
+    [
+        "{'descr': (",
+        "{'descr': '<u2', 'shape': (3,",
+        "{'descr': '0' * 9, 'fortran_order': False, 'shape': (3,), }",
+        "{'descr': '00u2', 'fortran_order': False, 'shape': (3,), }",
+        "{'descr': '<u2', 'fortran_order': False, 'shape': (-3,), }",
+        "{'descr': '<u2', 'fortran_order': False, 'shape': (99999999999999,), }",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (3,), }",
+    ],
 )
-def test_a_header_that_is_no_python_is_named(tmp_path: Path, header: str) -> None:
+def test_a_header_that_is_none_of_ours_is_named(tmp_path: Path, header: str) -> None:
     path = tmp_path / "tokens.npy"
     text = header.ljust(117).encode() + b"\n"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)

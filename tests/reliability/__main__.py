@@ -28,7 +28,7 @@ from tests.reliability.faults import Outcome, new_project, series
 RESULTS, PAGE = ROOT / "docs/reliability.json", ROOT / "docs/reliability.md"
 STAGES = ("load", "split", "tokenize", "encode", "pretrain", "baseline", "evaluate", "report")
 
-FAULTS = 120
+FAULTS = 105
 INPUTS = 8_000
 """Inputs for each kind of file."""
 EXAMPLES = 1_500
@@ -57,7 +57,7 @@ def disks(folder: Path, reference: Project) -> dict[str, Any]:
     outcomes = [
         damage.cut_writes(reference, (0, 60, 200), STAGES),
         damage.read_only(reference, STAGES),
-        damage.no_space(folder, reference, range(900, 3000, 100)),
+        damage.no_space(folder, reference, range(900, 3000, 300)),
     ]
     return _rows(_sum(outcomes), ("what", "where", "when"))
 

@@ -210,7 +210,8 @@ def fuzz(name: str, runs: int, seed: int, folder: Path) -> tuple[int, str]:
     )
     tried = re.findall(r"^Done (\d+) runs", done.stderr, re.MULTILINE)
     if done.returncode or not tried:
-        return 0, done.stderr.split("=== Uncaught")[-1][:3000]
+        told = done.stdout + done.stderr.split("INITED")[-1]
+        return 0, told[:3000]
     return int(tried[-1]), ""
 
 
