@@ -1,4 +1,4 @@
-"""Our two shortcuts on a CPU, each against torch's own: `python -m bench.kernels`."""
+"""Our shortcuts on a CPU, each against torch's own: `python -m bench.kernels`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,15 +12,16 @@ from torch import Tensor
 from nanopoet.attention import causal_attention
 from nanopoet.device import choose_compile, choose_precision
 from nanopoet.linear import Linear
+from nanopoet.optim import NS_STEPS, Muon
 from nanopoet.params import load_params
 
 ROUNDS = 30
 
 
 def table() -> str:
-    """Both comparisons, as a table."""
+    """All comparisons, as a table."""
     lines = ["| the same on this CPU | torch's own, ms | ours, ms | quicker |", "|---|---|---|---|"]
-    for name, plain, ours in [*_products(), *_attention()]:
+    for name, plain, ours in [*_products(), *_attention(), *_muon()]:
         lines.append(f"| {name} | {plain:.2f} | {ours:.2f} | {plain / ours:.1f} × |")
     return "\n".join(lines)
 
@@ -51,6 +52,20 @@ def _attention() -> list[tuple[str, float, float]]:
         times = [_time(partial(_forward_backward, way, qkv)) for way in (theirs, ours)]
         rows.append((f"attention over {T} positions", times[0], times[1]))
     return rows
+
+
+def _muon() -> list[tuple[str, float, float]]:
+    """Muon on the matrices of one block; torch's multiplies in bf16 whatever the hardware."""
+    cpu, params = torch.device("cpu"), load_params().pretrain
+    dtype = torch.bfloat16 if choose_precision("auto", cpu)[0] == "bf16" else torch.float32
+    C, M = params.emb_size, params.mlp_size
+    shapes = [(3 * C, C), (C, C), (2 * M, C), (C, M)]
+    matrices = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    for matrix in matrices:
+        matrix.grad = torch.randn_like(matrix)
+    ours = Muon(matrices, lr=0.01, momentum=0.9, weight_decay=0.1, dtype=dtype)
+    theirs = torch.optim.Muon(matrices, lr=0.01, ns_steps=NS_STEPS)
+    return [("Muon on the matrices of a block", _time(theirs.step), _time(ours.step))]
 
 
 def _forward_backward(attention: Callable[..., Tensor], qkv: list[Tensor]) -> None:

@@ -104,7 +104,7 @@ class Trainer:
         self.model = model.to(self.device)
         if self.compile:
             model.compile_loss()
-        self.optimizers = make_optimizers(model, params)
+        self.optimizers = make_optimizers(model, params, self.precision)
         self._full_lr = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
         self.tokenizer = tokenizer
         self.params = params

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nanopoet.language_model import LanguageModel
-from nanopoet.optim import lr_factor, make_optimizers
+from nanopoet.optim import NS_STEPS, Muon, lr_factor, make_optimizers, orthogonal
 from nanopoet.params import PretrainParams, load_params
 from nanopoet.train import build_model
 from tests.conftest import SMALL
@@ -28,7 +28,7 @@ def test_every_parameter_is_updated_once(
     make: Callable[..., tuple[LanguageModel, PretrainParams]], architecture: str, optimizer: str
 ) -> None:
     model, params = make(architecture=architecture, optimizer=optimizer)
-    optimizers = make_optimizers(model, params)
+    optimizers = make_optimizers(model, params, "fp32")
     held = [id(p) for o in optimizers for group in o.param_groups for p in group["params"]]
     assert sorted(held) == sorted(map(id, model.parameters()))
     names = [type(o).__name__ for o in optimizers]
@@ -41,7 +41,7 @@ def test_each_group_has_its_rate(
     model, params = make(lr=0.1, embedding_lr=0.2, muon_lr=0.3, weight_decay=0.4)
     rates = {
         id(p): group["lr"]
-        for o in make_optimizers(model, params)
+        for o in make_optimizers(model, params, "fp32")
         for group in o.param_groups
         for p in group["params"]
     }
@@ -49,7 +49,7 @@ def test_each_group_has_its_rate(
     assert rates[id(model.lm_head.weight)] == 0.1
     for p in model.blocks.parameters():
         assert rates[id(p)] == (0.3 if p.ndim == 2 else 0.1)
-    groups = [group for o in make_optimizers(model, params) for group in o.param_groups]
+    groups = [group for o in make_optimizers(model, params, "fp32") for group in o.param_groups]
     assert [group["weight_decay"] for group in groups] == [0.4] * 3
 
 
@@ -66,7 +66,7 @@ def test_the_seed_s_optimiser_is_plain_adamw(
         weight_decay=0.01,
     )
     plain, _ = make(architecture="classic")
-    [ours] = make_optimizers(model, params)
+    [ours] = make_optimizers(model, params, "fp32")
     theirs = torch.optim.AdamW(plain.parameters(), lr=3e-4)
     for _ in range(3):
         for parameters in (model.parameters(), plain.parameters()):
@@ -90,3 +90,55 @@ def test_the_rate_is_full_between_warm_up_and_decay() -> None:
 
 def test_without_warm_up_and_decay_it_is_constant() -> None:
     assert {lr_factor(step, 7, warmup_steps=0, decay=0.0) for step in range(7)} == {1.0}
+
+
+def _matrices() -> list[torch.nn.Parameter]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(8, 8), (24, 8), (8, 24)]
+    return [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+
+
+def test_muon_in_bf16_is_torch_s_bit_by_bit() -> None:
+    ours, theirs = _matrices(), _matrices()
+    muon = Muon(ours, lr=0.02, momentum=0.9, weight_decay=0.1, dtype=torch.bfloat16)
+    other: Any = torch.optim.Muon(
+        theirs, lr=0.02, momentum=0.9, weight_decay=0.1, ns_steps=NS_STEPS
+    )
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(5):
+        for one, two in zip(ours, theirs, strict=True):
+            one.grad = torch.randn(one.shape, generator=generator)
+            two.grad = one.grad.clone()
+        muon.step()
+        other.step()
+    for one, two in zip(ours, theirs, strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (48, 16), (16, 48)])
+def test_updates_become_orthogonal_in_the_given_precision(shape: tuple[int, int]) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    update = orthogonal(x)
+    assert update.dtype == torch.float32
+    before, after = (torch.linalg.svdvals(y) for y in (x / x.norm(), update))
+    assert after.std() / after.mean() < before.std() / before.mean()
+    assert 0.5 < after.median() <= after.max() < 1.3
+    close = orthogonal(x.bfloat16()).float()
+    assert (close - update).abs().max() < 0.1
+    u, _, v = torch.linalg.svd(x, full_matrices=False)
+    turned = u.T @ update @ v.T  # the same singular vectors, other values
+    assert torch.allclose(turned, torch.diag(torch.diagonal(turned)), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_muon_multiplies_as_the_rest_does(
+    make: Callable[..., tuple[LanguageModel, PretrainParams]],
+    precision: Any,
+    dtype: torch.dtype,
+) -> None:
+    """bf16 where the hardware has none would take many times as long."""
+    _, muon = make_optimizers(*make(optimizer="muon"), precision)
+    assert isinstance(muon, Muon)
+    assert muon.dtype == dtype
