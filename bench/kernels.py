@@ -58,8 +58,8 @@ def _muon() -> list[tuple[str, float, float]]:
     """Muon on the matrices of one block; torch's multiplies in bf16 whatever the hardware."""
     cpu, params = torch.device("cpu"), load_params().pretrain
     dtype = torch.bfloat16 if choose_precision("auto", cpu)[0] == "bf16" else torch.float32
-    C, M = params.emb_size, params.mlp_size
-    shapes = [(3 * C, C), (C, C), (2 * M, C), (C, M)]
+    C, inner = params.emb_size, params.mlp_size
+    shapes = [(3 * C, C), (C, C), (2 * inner, C), (C, inner)]
     matrices = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
     for matrix in matrices:
         matrix.grad = torch.randn_like(matrix)
