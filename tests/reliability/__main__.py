@@ -29,9 +29,9 @@ RESULTS, PAGE = ROOT / "docs/reliability.json", ROOT / "docs/reliability.md"
 STAGES = ("load", "split", "tokenize", "encode", "pretrain", "baseline", "evaluate", "report")
 
 FAULTS = 105
-INPUTS = 8_000
+INPUTS = 7_000
 """Inputs for each kind of file."""
-EXAMPLES = 1_500
+EXAMPLES = 1_000
 """Examples for each property."""
 SERVED_SECONDS = 180.0
 CLIENTS = 32

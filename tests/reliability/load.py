@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import resource
 import signal
 import statistics
 import subprocess
@@ -17,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
 import psutil
 from tqdm import tqdm
 
@@ -180,7 +178,7 @@ def stages_by_size(project: Project, corpus: str) -> dict[str, dict[str, float]]
 
 
 def _measure(project: Project, stage: str) -> dict[str, float]:
-    """The peak comes from the kernel: of this child alone, by a process that has no other."""
+    """The peak comes from the kernel, of the one child of a process that has no other."""
     script = f"""
 import json, resource, subprocess, sys, time
 start = time.monotonic()
@@ -197,10 +195,7 @@ print(json.dumps([done.returncode, seconds, peak]))
         text=True,
         check=True,
     )
-    status, seconds, peak = orjson.loads(done.stdout.splitlines()[-1])
+    status, seconds, peak = json.loads(done.stdout.splitlines()[-1])
     assert status == 0, done.stderr
     unit = 1e6 if sys.platform == "darwin" else 1e3
     return {"seconds": round(seconds, 1), "peak_mb": round(peak / unit)}
-
-
-assert resource  # the script above needs a system that has it
