@@ -1,4 +1,1 @@
-"""What can go wrong, tried out: `python -m tests.reliability` makes docs/reliability.md.
-
-`.ci/run` tries a short, seeded form of each.
-"""
+"""What can go wrong, tried out; tests/test_reliability.py tries it in short."""

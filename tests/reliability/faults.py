@@ -177,6 +177,8 @@ def running(project: Project, output: IO[str]) -> Iterator["subprocess.Popen[str
         stderr=output,
         text=True,
         start_new_session=True,
+        # What runs in the background of a shell has it ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as dvc:
         yield dvc
 

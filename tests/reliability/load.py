@@ -77,8 +77,9 @@ class Served:
 
 def serve_load(project: Project, clients: int, seconds: float) -> Served:
     """`clients` ask a served model for poems, each as soon as it has its answer."""
-    served, end = Served(), time.monotonic() + seconds
+    served = Served()
     with serve(project) as (address, process):
+        end = time.monotonic() + seconds
 
         def ask(number: int) -> None:
             rng = random.Random(number)  # noqa: S311
