@@ -179,7 +179,7 @@ class _Courier:
         run = self._run = self._run or self._attach()
         self._send_steps(run)
         if self.account.model:
-            self._send_model(run)
+            run = self._run = self._send_model(run)
         if self.account.evaluation:
             self._send_evaluation(run, self.account.evaluation)
         if self.account.status != "RUNNING":
@@ -219,7 +219,7 @@ class _Courier:
         return run
 
     def _find(self) -> Run | None:
-        """The run that the account names, else one of the same model and evaluation."""
+        """The run that the account names, else one of the same result."""
         if self.account.run_id:
             try:
                 run = self._client.get_run(self.account.run_id)
@@ -229,14 +229,18 @@ class _Courier:
             else:
                 if run.info.lifecycle_stage == "active":
                     return run
+        return next(self._of_same_result(), None)
+
+    def _of_same_result(self) -> Iterator[Run]:
+        """Runs of the account's model that came of the same parameters, as far as they have any."""
         if self.account.model is None:
-            return None
+            return
+        wanted = self.account.params
+        if self.account.evaluation:
+            wanted = wanted | self.account.evaluation.params
         for run in self._search(f"tags.`{_RESULT}` = '{digest(self.account.model)}'"):
-            wanted = self.account.evaluation.params if self.account.evaluation else {}
-            has = {name: run.data.params.get(name, value) for name, value in wanted.items()}
-            if has == wanted:
-                return run
-        return None
+            if {name: run.data.params.get(name, value) for name, value in wanted.items()} == wanted:
+                yield run
 
     def _search(self, query: str) -> list[Run]:
         return list(
@@ -287,11 +291,22 @@ class _Courier:
         }
         return [Metric(k, v, at, record.step) for k, v in values.items() if v is not None]
 
-    def _send_model(self, run: Run) -> None:
+    def _send_model(self, run: Run) -> Run:
+        """Log the model, unless the run has it; return the run that has it now.
+
+        A result that another run shows already, as when `dvc` was killed before it knew of it,
+        stays with that one.
+        """
         model, run_id = self.account.model, run.info.run_id
         assert model is not None
         if _RESULT in self._client.get_run(run_id).data.tags:
-            return
+            return run
+        if same := next(self._of_same_result(), None):
+            self.rest()
+            self._client.delete_run(run_id)
+            _say(f"the run {same.info.run_name!r} has this result; the new one is withdrawn")
+            self.account.run_id = same.info.run_id
+            return same
         self._client.log_figure(run_id, loss_figure(self.account.records), "plots/loss.png")
         self._client.log_artifact(run_id, str(model / "history.csv"))
         with mlflow.start_run(run_id=run_id, log_system_metrics=False):
@@ -308,6 +323,7 @@ class _Courier:
                 registered_model_name=MODEL_NAME,
             )
         self._client.set_tag(run_id, _RESULT, digest(model))
+        return run
 
     def _send_evaluation(self, run: Run, evaluation: Evaluation) -> None:
         run_id, step = run.info.run_id, self._last_step

