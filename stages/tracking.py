@@ -34,6 +34,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from requests import RequestException
+from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
 from nanopoet.history import read_history
@@ -47,14 +48,14 @@ from stages.stage import ROOT
 EXPERIMENT = MODEL_NAME = "nanopoet"
 BEST = "best"
 OUTBOX = ROOT / ".nanopoet/outbox"
-STORE_ERRORS = (MlflowException, RequestException, OSError)
+STORE_ERRORS = (MlflowException, RequestException, SQLAlchemyError, OSError)
 _RESULT, _HOST, _LOCK = "nanopoet.result", "nanopoet.host", "nanopoet.lock"
 _METRICS_PER_CALL = 1000  # MLflow's own limit
 _PATIENCE = 60
 """Seconds between two tries, at most, while a store is away."""
 
-for _name in ("urllib3.connectionpool", "mlflow.system_metrics"):
-    logging.getLogger(_name).setLevel(logging.ERROR)  # we say it ourselves, once
+for _name in ("urllib3.connectionpool", "mlflow.system_metrics", "mlflow.store.db.utils"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)  # we say it ourselves, once
 
 
 class LiveRun:
@@ -128,6 +129,7 @@ def open_run(
     account = Account.begin(params, records)
     account.run_id = run_id
     account.tags |= {_HOST: socket.gethostname(), _LOCK: str(lock.resolve())}
+    _drop(account)  # this one will tell all that one before could
     run, status = LiveRun(account), "FAILED"
     try:
         yield run
@@ -219,7 +221,9 @@ class _Courier:
         return run
 
     def _find(self) -> Run | None:
-        """The run that the account names, else one of the same result."""
+        """The run that the account names, else one of the same result, else one of the same
+        training that came to no end.
+        """
         if self.account.run_id:
             try:
                 run = self._client.get_run(self.account.run_id)
@@ -229,7 +233,7 @@ class _Courier:
             else:
                 if run.info.lifecycle_stage == "active":
                     return run
-        return next(self._of_same_result(), None)
+        return next(self._of_same_result(), None) or next(self._of_same_training(), None)
 
     def _of_same_result(self) -> Iterator[Run]:
         """Runs of the account's model that came of the same parameters, as far as they have any."""
@@ -240,6 +244,19 @@ class _Courier:
             wanted = wanted | self.account.evaluation.params
         for run in self._search(f"tags.`{_RESULT}` = '{digest(self.account.model)}'"):
             if {name: run.data.params.get(name, value) for name, value in wanted.items()} == wanted:
+                yield run
+
+    def _of_same_training(self) -> Iterator[Run]:
+        """Runs that ended early, of the very same training: steps follow from what its lock names.
+
+        A saved state may lack the run, as when the store could not be reached.
+        """
+        lock = self.account.tags.get(_LOCK)
+        if lock is None:
+            return
+        host = socket.gethostname()
+        for run in self._search(f"tags.`{_LOCK}` = '{lock}' and tags.`{_HOST}` = '{host}'"):
+            if run.info.status != "FINISHED":
                 yield run
 
     def _search(self, query: str) -> list[Run]:
@@ -403,20 +420,40 @@ def _account_of(params: Params, model: Path) -> Account:
 
 def _keep(account: Account) -> None:
     """Put an account into the outbox."""
-    folder = OUTBOX / (digest(account.model) if account.model else str(account.started))
-    account.save(folder)
+    folder = _place(account)
+    with _outbox_lock():
+        try:
+            account.save(folder)
+        except OSError:  # a disk that is full
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     _say(f"the run is kept in {folder.parent}; the next stage or `make ui` delivers it")
+
+
+def _drop(account: Account) -> None:
+    """Take what an earlier try of the same training left out of the outbox."""
+    shutil.rmtree(_place(account), ignore_errors=True)
+
+
+def _place(account: Account) -> Path:
+    """Where an account waits: by its result, or by its training if there is none."""
+    return OUTBOX / (digest(account.model) if account.model else Path(account.tags[_LOCK]).stem)
 
 
 def _deliver_outbox() -> None:
     """Deliver what waits; raises one of `STORE_ERRORS` as soon as the store does not take it."""
     if not OUTBOX.exists():
         return
-    with FileLock(OUTBOX.with_suffix(".lock")):
+    with _outbox_lock():
         for folder in sorted(OUTBOX.iterdir()):
             if (folder / "account.json").exists():
                 _Courier(Account.load(folder)).deliver()
-                shutil.rmtree(folder)
+            shutil.rmtree(folder)  # it is told, or was killed half-way to the outbox
+
+
+def _outbox_lock() -> FileLock:
+    OUTBOX.parent.mkdir(exist_ok=True)
+    return FileLock(OUTBOX.with_suffix(".lock"))
 
 
 def _connect() -> str:
@@ -429,7 +466,10 @@ def _connect() -> str:
     with FileLock(ROOT / ".mlflow.lock"):
         artifacts = None
         if not os.environ.get("MLFLOW_TRACKING_URI"):
-            mlflow.set_tracking_uri(f"sqlite:///{ROOT.resolve() / 'mlflow.db'}")
+            store = ROOT.resolve() / "mlflow.db"
+            if not store.exists():
+                _make_store(store)
+            mlflow.set_tracking_uri(f"sqlite:///{store}")
             # Left to itself, MLflow puts artifacts below the folder of whoever came first.
             artifacts = (ROOT.resolve() / "mlartifacts").as_uri()
         experiment = mlflow.get_experiment_by_name(EXPERIMENT)
@@ -437,6 +477,18 @@ def _connect() -> str:
             mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
         found: Any = mlflow.set_experiment(EXPERIMENT)
         return str(found.experiment_id)
+
+
+def _make_store(path: Path) -> None:
+    """Make an empty SQLite store, whole or not at all.
+
+    MLflow makes its tables in many steps and cannot go on from the middle of them, which
+    is where a full disk or kill -9 may leave it.
+    """
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    mlflow.MlflowClient(f"sqlite:///{partial}").search_experiments(max_results=1)
+    partial.replace(path)
 
 
 def _where() -> str:
