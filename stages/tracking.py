@@ -468,7 +468,7 @@ def _connect() -> str:
         if not os.environ.get("MLFLOW_TRACKING_URI"):
             store = ROOT.resolve() / "mlflow.db"
             if not store.exists():
-                _make_store(store)
+                make_store(store)
             mlflow.set_tracking_uri(f"sqlite:///{store}")
             # Left to itself, MLflow puts artifacts below the folder of whoever came first.
             artifacts = (ROOT.resolve() / "mlartifacts").as_uri()
@@ -479,7 +479,7 @@ def _connect() -> str:
         return str(found.experiment_id)
 
 
-def _make_store(path: Path) -> None:
+def make_store(path: Path) -> None:
     """Make an empty SQLite store, whole or not at all.
 
     MLflow makes its tables in many steps and cannot go on from the middle of them, which

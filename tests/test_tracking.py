@@ -24,20 +24,29 @@ from tests.browser import free_port, wait_for
 from tests.conftest import SMALL, STAGES, make_poems
 from tests.project import Project
 
-STEPS = 1200
+STEPS, LOOK = 600, 100
 """A training of some seconds."""
 
 
-@pytest.fixture
-def own(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project of the test's own, in which all before `pretrain` is done and committed."""
-    folder = tmp_path_factory.mktemp("own")
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which all before `pretrain` is done and committed, with an empty store."""
+    folder = tmp_path_factory.mktemp("prepared")
     project = Project(folder, load={"source": "mine.jsonl"}, **SMALL)
-    project.set(pretrain={"max_steps": STEPS, "eval_every": 200, "checkpoint_every": 50})
+    project.set(pretrain={"max_steps": STEPS, "eval_every": LOOK, "checkpoint_every": 50})
     write_poems(folder / "mine.jsonl", make_poems(300))
     project.repro("baseline")
     project.commit()
-    return project
+    script = "from pathlib import Path; from stages.tracking import make_store as m"
+    (folder / "tests_store.py").write_text(f"{script}; m(Path('mlflow.db').resolve())")
+    assert project.run("tests_store").returncode == 0
+    return folder
+
+
+@pytest.fixture
+def own(prepared: Path, tmp_path: Path) -> Project:
+    """A project of the test's own."""
+    return Project.at(shutil.copytree(prepared, tmp_path / "own"))
 
 
 def _train_until(project: Project, step: int) -> subprocess.Popen[str]:
@@ -54,7 +63,7 @@ def _whole(run: dict[str, Any]) -> None:
     """A finished run has each step once."""
     assert run["status"] == "FINISHED"
     assert run["train"] == list(range(STEPS))
-    assert [step for step, _ in run["val"]] == [*range(0, STEPS, 200), STEPS - 1]
+    assert [step for step, _ in run["val"]] == [*range(0, STEPS, LOOK), STEPS - 1]
     assert len(run["models"]) == 1
 
 
@@ -116,7 +125,7 @@ def test_metrics_are_what_the_model_earned() -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_training_that_goes_on_has_one_run(own: Project, how: signal.Signals) -> None:
-    with _train_until(own, 400) as process:
+    with _train_until(own, 2 * LOOK) as process:
         process.send_signal(how)
         process.communicate()
     if how == signal.SIGTERM:
@@ -129,7 +138,7 @@ def test_a_training_that_goes_on_has_one_run(own: Project, how: signal.Signals) 
 
 def test_an_orphan_is_marked_and_one_that_lives_is_not(own: Project) -> None:
     own.set(pretrain={"max_steps": 1_000_000})
-    with _train_until(own, 200) as process:
+    with _train_until(own, LOOK) as process:
         own.set(pretrain={"max_steps": 3, "seed": 5})
         assert own.run("stages.pretrain").returncode == 0
         assert [run["status"] for run in own.tracked()] == ["RUNNING", "FINISHED"]
@@ -247,7 +256,7 @@ def test_a_server_that_is_lost_loses_nothing(
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "2",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     }
-    with _train_until(own, 200) as process:
+    with _train_until(own, LOOK) as process:
         there.signal(signal.SIGKILL if how == "dies" else signal.SIGSTOP)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
@@ -352,7 +361,7 @@ def test_a_server_that_is_far_away_delays_no_step(
     own.environment["MLFLOW_TRACKING_URI"] = there.uri
     assert process.returncode == 0, errors
     assert "does not answer" not in errors
-    assert len(told) == STEPS // 200
+    assert len(told) == STEPS // LOOK
     [run] = own.tracked()
     _whole(run)
     assert training < STEPS * 0.1  # what the calls of all steps would take by themselves
@@ -360,7 +369,7 @@ def test_a_server_that_is_far_away_delays_no_step(
 
 def test_the_machine_is_measured(own: Project) -> None:
     """Processor and memory, every 10 seconds unless MLflow is told otherwise."""
-    own.environment["MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"] = "0.2"
+    own.environment["MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"] = "0.5"
     assert own.run("stages.pretrain").returncode == 0
     [run] = own.tracked()
     measured = {name: value for name, value in run["metrics"].items() if name.startswith("system/")}
@@ -394,7 +403,7 @@ def postgres() -> Iterator[str]:
 
 
 def test_a_server_on_postgresql_takes_a_training(
-    own: Project, server: Callable[[str], Server], postgres: str
+    own: Project, prepared: Path, server: Callable[[str], Server], postgres: str
 ) -> None:
     there = server(postgres)
     own.environment["MLFLOW_TRACKING_URI"] = there.uri
@@ -402,7 +411,7 @@ def test_a_server_on_postgresql_takes_a_training(
     [run] = own.tracked()
     _whole(run)
     assert "evaluate/nats_per_character_by_form/五言绝句" in run["metrics"]
-    assert not (own.folder / "mlflow.db").exists()
+    assert (own.folder / "mlflow.db").read_bytes() == (prepared / "mlflow.db").read_bytes()
     assert not (own.folder / "mlartifacts").exists()
     script = """
 import mlflow, pandas as pd

@@ -1,8 +1,8 @@
 """Files as an enemy would write them: atheris looks for bytes that reach new code.
 
-`python -m tests.reliability.fuzz vocab.json -runs=1000 -seed=1` tries 1,000 vocabularies. Whatever
-is read must give one clear error or a result that holds; anything else ends the process with
-the bytes that did it.
+`python -m tests.reliability.fuzz FOLDER 1000 1 vocab.json` tries 1,000 vocabularies with seed 1 and
+works in FOLDER. Whatever is read must give one clear error or a result that holds; anything else
+ends the process with the bytes that did it.
 """
 
 import atexit
@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,12 +18,13 @@ import sys
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
 import atheris
 import torch
+from tqdm import tqdm
 
 with atheris.instrument_imports(include=["nanopoet", "ruamel"]):
     from nanopoet.checkpoint import load_model, save_model
@@ -187,42 +189,50 @@ def attempt(name: str, raw: bytes) -> str:
     return "read"
 
 
-def fuzz(name: str, runs: int, seed: int, folder: Path) -> tuple[int, str]:
-    """Try `runs` inputs in a process of its own, which works in `folder`.
+def fuzz(names: Iterable[str], runs: int, seed: int, folder: Path) -> dict[str, tuple[int, str]]:
+    """Try `runs` inputs for each kind of file in processes of their own, which work in `folder`.
 
     Returns:
-        how many were tried, and what went wrong, "" if nothing.
+        kind → how many were tried, and what went wrong, "" if nothing.
     """
-    corpus = folder / f"inputs-{name}"
-    corpus.mkdir()
-    shutil.copy(whole() / name, corpus)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tests.reliability.fuzz", name, f"-runs={runs}"),
-            *(f"-seed={seed}", "-timeout=20", "-rss_limit_mb=4096", "-max_len=131072"),
-            *(f"-artifact_prefix={folder}/", str(corpus)),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    tried = re.findall(r"^Done (\d+) runs", done.stderr, re.MULTILINE)
-    if done.returncode or not tried:
-        told = done.stdout + done.stderr.split("INITED")[-1]
-        return 0, told[:3000]
-    return int(tried[-1]), ""
+    command = [sys.executable, "-m", "tests.reliability.fuzz", folder, runs, seed, *names]
+    subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
+    results = {}
+    for name in names:
+        told = (folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+        tried = re.findall(r"^Done (\d+) runs", told, re.MULTILINE)
+        results[name] = (int(tried[-1]), "") if tried else (0, told[:3000])
+    return results
 
 
 def main() -> None:
-    name = sys.argv.pop(1)
+    folder, runs, seed, *names = sys.argv[1:]
     torch.set_num_threads(1)
+    whole()
+    # Instrumented modules take seconds to import: once is enough for all.
+    for name in tqdm(names, unit="kind", disable=None, desc="fuzzing"):
+        child = os.fork()
+        if child == 0:
+            _child(name, Path(folder), int(runs), int(seed))
+        os.waitpid(child, 0)
+
+
+def _child(name: str, folder: Path, runs: int, seed: int) -> None:
+    """Try inputs and end this process."""
+    atexit.unregister(shutil.rmtree)
+    inputs = folder / f"inputs-{name}"
+    inputs.mkdir()
+    shutil.copy(whole() / name, inputs)
+    log = os.open(folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    options = [f"-runs={runs}", f"-seed={seed}", "-timeout=20", "-rss_limit_mb=4096"]
+    options += ["-max_len=131072", f"-artifact_prefix={folder}/{name}-", str(inputs)]
 
     def one(raw: bytes) -> None:
         attempt(name, raw)
 
-    atheris.Setup(sys.argv, one)
+    atheris.Setup([sys.argv[0], *options], one)
     atheris.Fuzz()
 
 
