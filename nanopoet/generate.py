@@ -1,5 +1,7 @@
 """Sampling from a model."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,10 +25,42 @@ def generate(
     stop_id: int | None = None,
     use_cache: bool = True,
 ) -> Tensor:
-    """Append sampled tokens one at a time, seeing at most `block_size` of them.
+    """Append sampled tokens; see `stream`, which gives them as they come.
+
+    Returns:
+        (B, T + max_new_tokens) token ids, fewer if all sequences have stopped.
+    """
+    steps = stream(
+        model,
+        idx,
+        max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        generator=generator,
+        stop_id=stop_id,
+        use_cache=use_cache,
+    )
+    return torch.cat([idx, *steps], dim=1)
+
+
+def stream(
+    model: "LanguageModel",
+    idx: Tensor,
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    generator: torch.Generator | None = None,
+    stop_id: int | None = None,
+    use_cache: bool = True,
+) -> Iterator[Tensor]:
+    """Sample tokens one at a time, seeing at most `block_size` of them.
 
     A text that outgrows `block_size` goes on from its last `block_size // 2` tokens.
-    Leaves the model in the mode (training or evaluation) in which it was.
+    Between two steps model and thread are in the mode (training or evaluation, gradients or none)
+    in which they were, so one may stop asking at any time.
 
     Args:
         model: predicts the next token.
@@ -41,35 +75,43 @@ def generate(
         use_cache: keep keys and values; without it every step computes them all again, to the
             same effect.
 
-    Returns:
-        (B, T + max_new_tokens) token ids, fewer if all sequences have stopped.
+    Yields:
+        (B, 1) token ids, the next of each sequence.
     """
-    was_training = model.training
-    model.eval()
     stopped = torch.zeros(len(idx), 1, dtype=torch.bool, device=idx.device)
     start = max(0, idx.shape[1] - model.block_size)  # of the context, in the text
     cache = KVCache(model.block_size)
+    for _ in range(max_new_tokens):
+        with torch.inference_mode(), _evaluating(model):
+            if idx.shape[1] - start > model.block_size:
+                start = idx.shape[1] - max(1, model.block_size // 2)
+                cache = KVCache(model.block_size)
+            if use_cache:
+                hidden = model.hidden(idx[:, start + cache.length :], cache)
+            else:
+                hidden = model.hidden(idx[:, start:])
+            logits = model.lm_head(hidden[:, -1])  # (B, V)
+            following = _sample(logits, temperature, top_k, top_p, generator)  # (B, 1)
+            if stop_id is not None:
+                following[stopped] = stop_id
+                stopped |= following == stop_id
+            idx = torch.cat([idx, following], dim=1)
+        yield following.clone()  # of use in training again, as a tensor of inference mode is not
+        if stopped.all():
+            break
+
+
+@contextmanager
+def _evaluating(model: "LanguageModel") -> Iterator[None]:
+    """Put a model into evaluation mode for a while."""
+    was_training = model.training
+    if was_training:
+        model.eval()
     try:
-        with torch.inference_mode():
-            for _ in range(max_new_tokens):
-                if idx.shape[1] - start > model.block_size:
-                    start = idx.shape[1] - max(1, model.block_size // 2)
-                    cache = KVCache(model.block_size)
-                if use_cache:
-                    hidden = model.hidden(idx[:, start + cache.length :], cache)
-                else:
-                    hidden = model.hidden(idx[:, start:])
-                logits = model.lm_head(hidden[:, -1])  # (B, V)
-                following = _sample(logits, temperature, top_k, top_p, generator)  # (B, 1)
-                if stop_id is not None:
-                    following[stopped] = stop_id
-                    stopped |= following == stop_id
-                idx = torch.cat([idx, following], dim=1)
-                if stopped.all():
-                    break
+        yield
     finally:
-        model.train(was_training)
-    return idx.clone()  # of use in training again, as a tensor of inference mode is not
+        if was_training:
+            model.train()
 
 
 def _sample(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nanopoet.generate import _sample, generate
+from nanopoet.generate import _sample, generate, stream
 from nanopoet.language_model import LanguageModel
 from tests.test_language_model import model  # noqa: F401
 
@@ -67,6 +67,31 @@ def test_a_stopped_sequence_gets_nothing_more(model: LanguageModel) -> None:  # 
         first = row.index(5)
         assert set(row[first:]) == {5}
     assert ids[:, -2].ne(5).any()  # it ended when the last one did
+
+
+def test_a_stream_gives_what_generate_gives(model: LanguageModel) -> None:  # noqa: F811
+    context = torch.tensor([[1], [2], [3]])
+    steps = stream(
+        model, context, 30, generator=torch.Generator().manual_seed(0), stop_id=5, top_p=0.9
+    )
+    whole = generate(
+        model, context, 30, generator=torch.Generator().manual_seed(0), stop_id=5, top_p=0.9
+    )
+    assert torch.equal(torch.cat([context, *steps], dim=1), whole)
+
+
+def test_between_steps_all_is_as_it_was(model: LanguageModel) -> None:  # noqa: F811
+    generator = torch.Generator().manual_seed(0)
+    steps = stream(model.train(), torch.tensor([[1], [2]]), 30, generator=generator)
+    for _ in range(3):
+        ids = next(steps)
+        assert ids.shape == (2, 1)
+        assert model.training
+        assert not torch.is_inference_mode_enabled()
+        loss = model.loss(ids, ids)  # what comes out can be learned from, as inference cannot
+        torch.autograd.backward(loss)
+    steps.close()  # type: ignore[attr-defined]
+    assert model.training
 
 
 def test_ids_come_as_often_as_their_probabilities_say() -> None:
