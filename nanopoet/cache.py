@@ -37,3 +37,7 @@ class KVCache:
     def advance(self, count: int) -> None:
         """Count T new tokens as held, once every layer has them."""
         self.length += count
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all sequences but some, (b,) indices into B."""
+        self._room = {layer: (k[rows], v[rows]) for layer, (k, v) in self._room.items()}

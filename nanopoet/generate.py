@@ -78,6 +78,7 @@ def stream(
     Yields:
         (B, 1) token ids, the next of each sequence.
     """
+    going = torch.arange(len(idx), device=idx.device)  # sequences that are computed
     stopped = torch.zeros(len(idx), 1, dtype=torch.bool, device=idx.device)
     start = max(0, idx.shape[1] - model.block_size)  # of the context, in the text
     cache = KVCache(model.block_size)
@@ -86,15 +87,24 @@ def stream(
             if idx.shape[1] - start > model.block_size:
                 start = idx.shape[1] - max(1, model.block_size // 2)
                 cache = KVCache(model.block_size)
-            if use_cache:
-                hidden = model.hidden(idx[:, start + cache.length :], cache)
+            seen = idx[going, start:]  # (b, T)
+            hidden = (
+                model.hidden(seen[:, cache.length :], cache) if use_cache else model.hidden(seen)
+            )
+            logits = model.lm_head(hidden[:, -1])  # (b, V)
+            # A number for each sequence, going or not: what one gets is up to no other.
+            points = torch.rand(len(idx), 1, generator=generator, device=idx.device)
+            sampled = _sample(logits, temperature, top_k, top_p, points[going])
+            if stop_id is None:
+                following = sampled
             else:
-                hidden = model.hidden(idx[:, start:])
-            logits = model.lm_head(hidden[:, -1])  # (B, V)
-            following = _sample(logits, temperature, top_k, top_p, generator)  # (B, 1)
-            if stop_id is not None:
-                following[stopped] = stop_id
+                following = torch.full_like(points, stop_id, dtype=idx.dtype)
+                following[going] = torch.where(stopped[going], stop_id, sampled)
                 stopped |= following == stop_id
+                left = (~stopped[going, 0]).nonzero()[:, 0]
+                if 2 * len(left) <= len(going):  # when half has stopped, the rest goes on alone
+                    cache.keep(left)
+                    going = going[left]
             idx = torch.cat([idx, following], dim=1)
         yield following.clone()  # of use in training again, as a tensor of inference mode is not
         if stopped.all():
@@ -119,9 +129,9 @@ def _sample(
     temperature: float,
     top_k: int | None,
     top_p: float,
-    generator: torch.Generator | None,
+    points: Tensor,
 ) -> Tensor:
-    """(B, V) logits → (B, 1) ids."""
+    """(B, V) logits and (B, 1) random numbers of [0, 1) → (B, 1) ids."""
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)
     logits = logits.contiguous().float() / temperature
@@ -136,7 +146,7 @@ def _sample(
     # A multinomial draws V random numbers a row, which takes longer than all the rest.
     share = torch.softmax(logits, dim=-1).cumsum(dim=-1)
     total = share[:, -1:].contiguous()
-    point = total * torch.rand(total.shape, generator=generator, device=total.device)
+    point = total * points
     # Rounding may put the point at the very end, behind the last id that is possible at all.
     last = torch.searchsorted(share, total)
     return torch.minimum(torch.searchsorted(share, point, right=True), last)

@@ -69,6 +69,19 @@ def test_a_stopped_sequence_gets_nothing_more(model: LanguageModel) -> None:  # 
     assert ids[:, -2].ne(5).any()  # it ended when the last one did
 
 
+def test_what_stops_leaves_the_others_as_they_are(model: LanguageModel) -> None:  # noqa: F811
+    """The half that has stopped is no longer computed: a sequence goes on as without it."""
+    context = torch.arange(1, 17)[:, None]
+    together = generate(
+        model, context, 60, generator=torch.Generator().manual_seed(0), stop_id=5
+    ).tolist()
+    going = generate(model, context, 60, generator=torch.Generator().manual_seed(0)).tolist()
+    stops = [row.index(5) if 5 in row[1:] else len(row) for row in together]
+    assert len(set(stops)) > 5
+    for row, free, stop in zip(together, going, stops, strict=True):
+        assert row[:stop] == free[:stop]
+
+
 def test_a_stream_gives_what_generate_gives(model: LanguageModel) -> None:  # noqa: F811
     context = torch.tensor([[1], [2], [3]])
     steps = stream(
@@ -98,7 +111,8 @@ def test_ids_come_as_often_as_their_probabilities_say() -> None:
     logits = torch.tensor([0.0, float("-inf"), 2.0, -1.0, 1.0, float("-inf")])
     rows = logits.expand(20_000, -1)
     for temperature in (1.0, 0.5):
-        ids = _sample(rows, temperature, None, 1.0, torch.Generator().manual_seed(3))
+        points = torch.rand(20_000, 1, generator=torch.Generator().manual_seed(3))
+        ids = _sample(rows, temperature, None, 1.0, points)
         share = ids.flatten().bincount(minlength=6)
         expected = (logits / temperature).softmax(dim=-1)
         torch.testing.assert_close(share / 20_000, expected, atol=0.01, rtol=0)
@@ -106,12 +120,9 @@ def test_ids_come_as_often_as_their_probabilities_say() -> None:
 
 
 @pytest.mark.parametrize("point", [0.0, 1.0])
-def test_the_ends_of_the_range_hit_possible_ids(
-    point: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, point))
+def test_the_ends_of_the_range_hit_possible_ids(point: float) -> None:
     logits = torch.tensor([[float("-inf"), 1.0, float("-inf"), 3.0, float("-inf")]])
-    assert _sample(logits, 1.0, None, 1.0, None).item() == (3 if point else 1)
+    assert _sample(logits, 1.0, None, 1.0, torch.tensor([[point]])).item() == (3 if point else 1)
 
 
 @pytest.mark.parametrize(
@@ -132,5 +143,6 @@ def test_top_k_and_top_p_leave_the_likeliest(
     top_k: int | None, top_p: float, possible: set[int]
 ) -> None:
     rows = torch.tensor([0.15, 0.3, 0.5, 0.05]).log().expand(2000, -1)
-    ids = _sample(rows, 1.0, top_k, top_p, torch.Generator().manual_seed(0))
+    points = torch.rand(2000, 1, generator=torch.Generator().manual_seed(0))
+    ids = _sample(rows, 1.0, top_k, top_p, points)
     assert set(ids.flatten().tolist()) == possible
