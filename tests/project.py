@@ -17,9 +17,14 @@ import json, mlflow
 from stages.tracking import store_and_experiment
 store, experiment = store_and_experiment()
 client = mlflow.MlflowClient()
+try:
+    best = client.get_model_version_by_alias("nanopoet", "best").run_id
+except mlflow.MlflowException:
+    best = None
 runs = client.search_runs([experiment], order_by=["attributes.start_time ASC"])
 print(json.dumps([{
-    "id": run.info.run_id, "status": run.info.status, "params": run.data.params,
+    "id": run.info.run_id, "best": run.info.run_id == best,
+    "status": run.info.status, "params": run.data.params,
     "metrics": run.data.metrics, "tags": run.data.tags,
     "inputs": [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs],
     "models": [output.model_id for output in run.outputs.model_outputs],
