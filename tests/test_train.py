@@ -77,18 +77,20 @@ CLASSIC = {
     ("recipe", "golden"),
     [
         (CLASSIC, {0: (4.1976, 4.1544), 10: (3.7218, 3.6568), 19: (3.6379, 3.6367)}),
-        (MODERN, {0: (4.3734, 4.3812), 10: (3.9640, 3.9829), 19: (3.8496, 3.8754)}),
+        (MODERN, {0: (4.3734, 4.3819), 10: (3.9671, 3.9859), 19: (3.8548, 3.8775)}),
     ],
 )
 def test_golden_loss(
     run: Train, recipe: dict[str, Any], golden: dict[int, tuple[float, float]]
 ) -> None:
-    """The loss of 20 steps, as first measured; tolerance: other CPUs round otherwise."""
+    """The loss of 20 steps. Other CPUs round otherwise, by less than the tolerance; five iterations
+    in Muon instead of three would make 0.003 and more.
+    """
     _, records = run(max_steps=20, eval_every=10, **recipe)
     assert [record.step for record in records if record.loss_val is not None] == [0, 10, 19]
     for step, (loss_train, loss_val) in golden.items():
-        assert records[step].loss_train == pytest.approx(loss_train, abs=0.01)
-        assert records[step].loss_val == pytest.approx(loss_val, abs=0.01)
+        assert records[step].loss_train == pytest.approx(loss_train, abs=0.002)
+        assert records[step].loss_val == pytest.approx(loss_val, abs=0.002)
 
 
 def test_records_count_steps_and_tokens(run: Train) -> None:
