@@ -253,6 +253,22 @@ def test_a_recipe_runs_beside_the_workspace(unchanged: Project) -> None:
     assert "evaluate/nats_per_character" in run["metrics"]
 
 
+@pytest.mark.parametrize(("text", "stays"), [("", False), ('{"write', False), ("{}", True)])
+def test_a_lock_file_that_was_cut_off_is_removed(
+    unchanged: Project, text: str, stays: bool
+) -> None:
+    """DVC writes it in place, and kill -9 may come then."""
+    locks = unchanged.folder / ".dvc/tmp/rwlock"
+    locks.write_text(text, encoding="utf-8")
+    if not stays:
+        assert "RWLock" in unchanged.run("dvc", "repro", "report").stderr
+    done = unchanged.run("stages.unlock")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert locks.exists() == stays
+    assert ("removed" in done.stdout) != stays
+    assert unchanged.repro() == []
+
+
 def test_a_lost_store_is_rebuilt_from_the_files(unchanged: Project) -> None:
     shutil.move(unchanged.folder / "mlflow.db", unchanged.folder / "mlflow.away")
     try:
