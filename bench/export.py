@@ -7,12 +7,13 @@ them alike, give a hundred of them the same probabilities, and continue these wi
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bench.llama import LlamaCpp
@@ -26,6 +27,25 @@ from nanopoet.tokenizer import BEGIN_ID, CharTokenizer
 
 PROMPT = 5
 """Characters of a poem that are given to be continued."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a model makes of some poems, before its export.
+
+    Attributes:
+        ids: of each poem, BEGIN first, as far as `block_size` goes.
+        logits: (T, V) for each of them.
+        written: its first PROMPT characters, continued with the likeliest ones.
+    """
+
+    ids: list[list[int]]
+    logits: list[Tensor]
+    written: list[list[int]]
+
+    @property
+    def prompts(self) -> list[list[int]]:
+        return [ids[: 1 + PROMPT] for ids in self.ids]
 
 
 @torch.no_grad()
@@ -44,61 +64,66 @@ def compare(
         numbers of texts, the largest absolute differences of logits or of log-probabilities;
         what concerns llama.cpp is missing for a model that it does not know.
     """
-    chosen = [texts[i] for i in np.linspace(0, len(texts) - 1, count).astype(int)]
-    prompts = [text[:PROMPT] for text in chosen]
-    room = model.block_size - PROMPT - 1
-    context = model.block_size
-    cut = [[BEGIN_ID, *tokenizer.encode(text)][:context] for text in chosen]
-    logits = [model(torch.tensor([ids]))[0][0] for ids in cut]
-    continued = [_write(model, tokenizer, prompt, room) for prompt in prompts]
+    chosen = np.linspace(0, len(texts) - 1, count).astype(int)
+    ids = [[BEGIN_ID, *tokenizer.encode(texts[i])][: model.block_size] for i in chosen]
+    logits = [model(torch.tensor([each]))[0][0] for each in ids]
+    sample = Sample(ids, logits, [_write(model, each[: 1 + PROMPT]) for each in ids])
+    encoded = [tokenizer.encode(text) for text in texts]
     figures: dict[str, float] = {"poems": len(texts), "poems_scored": count}
-    with TemporaryDirectory() as folder:
-        export_huggingface(model, tokenizer, Path(folder) / "hf")
-        theirs = AutoModelForCausalLM.from_pretrained(Path(folder) / "hf")
-        words = AutoTokenizer.from_pretrained(Path(folder) / "hf", model_max_length=None)
-        encoded = words(list(texts), add_special_tokens=False)["input_ids"]
-        figures["transformers_tokenized_alike"] = sum(
-            ids == tokenizer.encode(text) for ids, text in zip(encoded, texts, strict=True)
-        )
-        figures["transformers_logit_difference"] = max(
-            float((theirs(torch.tensor([ids])).logits[0] - expected).abs().max())
-            for ids, expected in zip(cut, logits, strict=True)
-        )
-        figures["transformers_written_alike"] = sum(
-            _greedy(theirs, words, prompt) == text
-            for prompt, text in zip(prompts, continued, strict=True)
-        )
-        if not isinstance(model, ModernLanguageModel):
-            return figures
-        export_gguf(model, tokenizer, Path(folder) / "poet.gguf")
-        llama = LlamaCpp(Path(folder) / "poet.gguf", context)
-        figures["llama_cpp_tokenized_alike"] = sum(
-            llama.encode(text) == tokenizer.encode(text) for text in texts
-        )
-        differences = []
-        for ids, expected in zip(cut, logits, strict=True):
-            begun = ids[: context - 1]  # one more is predicted
-            ours = expected[len(begun) - 1].log_softmax(dim=-1).numpy()
-            values = llama.log_probabilities(begun, tokenizer.vocab_size)
-            differences.append(float(np.abs(values - ours).max()))
-        figures["llama_cpp_log_probability_difference"] = max(differences)
-        figures["llama_cpp_written_alike"] = sum(
-            prompt + llama.write(prompt, room) == text
-            for prompt, text in zip(prompts, continued, strict=True)
-        )
+    with TemporaryDirectory() as name:
+        folder, file = Path(name) / "hf", Path(name) / "poet.gguf"
+        export_huggingface(model, tokenizer, folder)
+        figures |= _in_transformers(folder, texts, encoded, sample)
+        if isinstance(model, ModernLanguageModel):
+            export_gguf(model, tokenizer, file)
+            figures |= _in_llama_cpp(LlamaCpp(file, model.block_size), texts, encoded, sample)
     return figures
 
 
-def _write(model: LanguageModel, tokenizer: CharTokenizer, prompt: str, count: int) -> str:
-    ids = torch.tensor([[BEGIN_ID, *tokenizer.encode(prompt)]])
-    written = model.generate(ids, count, temperature=0, stop_id=BEGIN_ID)
-    return tokenizer.decode_poem(written[0].tolist())
+def _in_transformers(
+    folder: Path, texts: Sequence[str], encoded: list[list[int]], sample: Sample
+) -> dict[str, float]:
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    words = AutoTokenizer.from_pretrained(folder, model_max_length=None)
+    read = words(list(texts), add_special_tokens=False)["input_ids"]
+    logits = [model(torch.tensor([ids])).logits[0] for ids in sample.ids]
+    written = [
+        model.generate(torch.tensor([ids]), do_sample=False)[0].tolist() for ids in sample.prompts
+    ]
+    pairs = zip(logits, sample.logits, strict=True)
+    return {
+        "transformers_tokenized_alike": _alike(read, encoded),
+        "transformers_logit_difference": max(float((a - b).abs().max()) for a, b in pairs),
+        "transformers_written_alike": _alike(written, sample.written),
+    }
 
 
-def _greedy(model: Any, words: Any, prompt: str) -> str:
-    begun = words(prompt, return_tensors="pt")
-    text: str = words.decode(model.generate(**begun, do_sample=False)[0], skip_special_tokens=True)
-    return text
+def _in_llama_cpp(
+    llama: LlamaCpp, texts: Sequence[str], encoded: list[list[int]], sample: Sample
+) -> dict[str, float]:
+    differences = []
+    for ids, logits in zip(sample.ids, sample.logits, strict=True):
+        begun = ids[: llama.context - 1]  # one more is predicted
+        expected = logits[len(begun) - 1].log_softmax(dim=-1).numpy()
+        values = llama.log_probabilities(begun, len(expected))
+        differences.append(float(np.abs(values - expected).max()))
+    written = [ids + llama.write(ids, llama.context - len(ids)) for ids in sample.prompts]
+    return {
+        "llama_cpp_tokenized_alike": _alike([llama.encode(text) for text in texts], encoded),
+        "llama_cpp_log_probability_difference": max(differences),
+        "llama_cpp_written_alike": _alike(written, sample.written),
+    }
+
+
+def _alike(found: list[list[int]], expected: list[list[int]]) -> int:
+    return sum(a == b for a, b in zip(found, expected, strict=True))
+
+
+def _write(model: LanguageModel, ids: list[int]) -> list[int]:
+    room = model.block_size - len(ids)
+    written = model.generate(torch.tensor([ids]), room, temperature=0, stop_id=BEGIN_ID)
+    continued: list[int] = written[0].tolist()
+    return continued
 
 
 def main() -> None:

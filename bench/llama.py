@@ -19,6 +19,7 @@ class LlamaCpp:
     """
 
     def __init__(self, path: str | Path, context: int) -> None:
+        self.context = context
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_ctx = context
@@ -48,11 +49,11 @@ class LlamaCpp:
         ids: list[int] = self.ask("tokenize", question)["tokens"]
         return ids
 
-    def write(self, prompt: str, count: int) -> str:
-        """What it takes for the likeliest to follow a text, at most `count` characters."""
-        question = {"prompt": prompt, "n_predict": count, "temperature": 0}
-        text: str = self.ask("completion", question)["content"]
-        return text
+    def write(self, ids: list[int], count: int) -> list[int]:
+        """The ids that it takes for the likeliest to follow `ids`, at most `count`."""
+        question = {"prompt": ids, "n_predict": count, "temperature": 0, "return_tokens": True}
+        written: list[int] = self.ask("completion", question)["tokens"]
+        return written
 
     def log_probabilities(self, ids: list[int], vocab_size: int) -> npt.NDArray[np.float64]:
         """(V,) of the token that follows `ids`."""

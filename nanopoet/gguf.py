@@ -6,6 +6,7 @@ it out in bytes, or leave it out. As no token is longer than a character, the sc
 a unigram model goes by decide nothing.
 """
 
+from contextlib import closing
 from pathlib import Path
 
 import gguf
@@ -51,16 +52,15 @@ def export_gguf(model: LanguageModel, tokenizer: CharTokenizer, path: str | Path
                 "tell from the end of a text or a space; export to Hugging Face format, or "
                 "remove it from the poems and train again"
             )
-    with atomic_write(path) as file:
-        # The library opens the temporary file by its name once more.
-        writer = GGUFWriter(file.name, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.QWEN3])
+    qwen3 = gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.QWEN3]
+    # The library opens the temporary file by its name once more.
+    with atomic_write(path) as file, closing(GGUFWriter(file.name, qwen3)) as writer:
         _add_model(writer, model)
         _add_vocabulary(writer, tokenizer)
         _add_sampling(writer)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
-        writer.close()
 
 
 def _add_model(writer: GGUFWriter, model: ModernLanguageModel) -> None:

@@ -1,6 +1,7 @@
 """What several test files need: small corpora and parameters."""
 
 import json
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from ruamel.yaml import YAML
 
 from nanopoet.poems import Poem, write_poems
 from tests.project import ROOT, Project
+
+# transformers asks no server whether there is something newer. Read when it is imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 # Tiny matrices: a second thread costs more than it gives.
 torch.set_num_threads(1)

@@ -11,10 +11,16 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
+from transformers import AutoTokenizer
 
+from bench.llama import LlamaCpp
+from nanopoet.gguf import export_gguf
+from nanopoet.huggingface import export_huggingface
+from nanopoet.modern import ModernLanguageModel
 from nanopoet.params import load_params
 from nanopoet.poems import read_poems, write_poems
 from nanopoet.split import split_data
+from nanopoet.tokenizer import SPECIAL_TOKENS, UNKNOWN, CharTokenizer
 from nanopoet.twins import twin_groups
 from tests.conftest import SMALL, STAGES, make_poems
 from tests.project import ROOT, Project
@@ -403,10 +409,41 @@ def test_a_damaged_input_is_named(unchanged: Project, stage: str, file: str) -> 
 # The real corpus.
 
 
-@pytest.mark.registry
-def test_the_real_corpus_has_the_seed_s_figures(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+@pytest.fixture(scope="module")
+def real_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("real"))
     assert project.repro("encode") == ["fetch", "load", "split", "tokenize", "encode"]
+    return project
+
+
+@pytest.mark.registry
+def test_exported_tokenizers_agree_on_every_validation_poem(
+    real_project: Project, tmp_path: Path
+) -> None:
+    """Those of `transformers` and of llama.cpp, with nanopoet's own.
+
+    llama.cpp gets a thousand at once, with a character between them that is not in the vocabulary.
+    """
+    tokenizer = CharTokenizer.load(real_project.folder / "data/vocab.json")
+    texts = [poem["content"] for poem in read_poems(real_project.folder / "data/val.jsonl")]
+    expected = [tokenizer.encode(text) for text in texts]
+    assert len(expected) == 24_144
+    model = ModernLanguageModel(tokenizer.vocab_size, 2, 8, 1, 1, 2, 0.0)
+    export_huggingface(model, tokenizer, tmp_path / "hf")
+    words = AutoTokenizer.from_pretrained(tmp_path / "hf")
+    assert words(texts, add_special_tokens=False)["input_ids"] == expected
+    assert words.batch_decode(expected) == texts
+    export_gguf(model, tokenizer, tmp_path / "poet.gguf")
+    llama = LlamaCpp(tmp_path / "poet.gguf", 8)
+    for start in range(0, len(texts), 1000):
+        ids = llama.encode("\n".join(texts[start : start + 1000]))
+        assert ids == tokenizer.encode("\n".join(texts[start : start + 1000]))
+        assert ids.count(SPECIAL_TOKENS.index(UNKNOWN)) == len(texts[start : start + 1000]) - 1
+
+
+@pytest.mark.registry
+def test_the_real_corpus_has_the_seed_s_figures(real_project: Project) -> None:
+    project, folder = real_project, real_project.folder
     load, split = project.metrics("load"), project.metrics("split")
     assert (load["poems"], load["authors"], load["styles"]) == (241_440, 9_829, 631)
     assert load["content_characters"] == 11_186_141
@@ -426,10 +463,10 @@ def test_the_real_corpus_has_the_seed_s_figures(tmp_path: Path) -> None:
     for stage in ("fetch", "load", "split", "tokenize", "encode"):
         committed = json.loads((ROOT / f"metrics/{stage}.json").read_text(encoding="utf-8"))
         assert project.metrics(stage) == committed
-    authors = {poem["author"]: poem["style"] for poem in read_poems(tmp_path / "data/val.jsonl")}
+    authors = {poem["author"]: poem["style"] for poem in read_poems(folder / "data/val.jsonl")}
     assert authors["诗经"] == "诗经"
     # Twins, where they fall and together.
-    poems = read_poems(tmp_path / "data/poems.jsonl")
+    poems = read_poems(folder / "data/poems.jsonl")
     sizes = Counter(twin_groups(poems).tolist()).values()
     groups = [size for size in sizes if size > 1]
     assert (len(groups), sum(groups)) == (5_416, 11_186)
