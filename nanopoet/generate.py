@@ -1,6 +1,6 @@
 """Sampling from a model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -160,3 +160,15 @@ def as_lines(text: str) -> str:
     欲窮千里目，更上一層樓。
     """
     return text.replace("。", "。\n").removesuffix("\n")
+
+
+def iter_lines(characters: Iterable[str]) -> Iterator[str]:
+    r"""What `as_lines` makes of a text, for characters that come one at a time.
+
+    >>> list(iter_lines("山。水。"))
+    ['山', '。', '\n水', '。']
+    """
+    ended = False
+    for character in characters:
+        yield "\n" + character if ended else character
+        ended = character == "。"

@@ -6,9 +6,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nanopoet.charts import NATS, bars_chart, calibration_chart, loss_chart
-from nanopoet.rhyme import groups, tones
+from nanopoet.marks import mark
 from nanopoet.train import StepRecord
-from nanopoet.verse import Verse
 
 MEASURES = {
     "regular": ("in a regular form", "絕句、律詩", True),
@@ -30,13 +29,6 @@ MEASURES = {
 """Measure → what it says, in Chinese, whether more is better (None: compare with people)."""
 
 SOURCES = {"model": "the model", "human": "people", "ngram": "n-grams"}
-
-_MARKS = {
-    frozenset("平"): ("level", "○"),
-    frozenset("仄"): ("oblique", "●"),
-    frozenset("平仄"): ("either", "◐"),
-    frozenset(): ("unknown", "?"),
-}
 
 
 def render_report(
@@ -92,38 +84,6 @@ def render_report(
             ),
         },
     )
-
-
-def mark(text: str) -> list[list[dict[str, Any]]]:
-    """The lines of a poem, each as its characters with what is to be marked.
-
-    Returns:
-        for each character `text`, the class and `mark` of its `tone`, and, where the rule wants a
-        rhyme, its rhyme groups as `rhyme`; `held` says whether the poem rhymes.
-
-    >>> poem = "白日依山盡，黃河入海流。欲窮千里目，更上一層樓。"
-    >>> [(c["text"], c["mark"], c["rhyme"]) for c in mark(poem)[3]][2:]
-    [('一', '●', ''), ('層', '○', ''), ('樓', '○', '下平聲十一尤')]
-    """
-    verse = Verse.of(text)
-    marked = []
-    for number, line in enumerate(verse.lines):
-        row = []
-        for place, character in enumerate(line):
-            tone, sign = _MARKS[tones(character)]
-            rhymes = verse.form and number % 2 and place == len(line) - 1
-            rhyme = "、".join(sorted(groups(character))) if rhymes else ""
-            row.append(
-                {
-                    "text": character,
-                    "tone": tone,
-                    "mark": sign,
-                    "rhyme": rhyme,
-                    "held": verse.rhyme is True,
-                }
-            )
-        marked.append(row)
-    return marked
 
 
 def _plain(name: str) -> str:

@@ -15,11 +15,11 @@ from ruamel.yaml import YAML
 from nanopoet.checkpoint import load_model, save_model
 from nanopoet.errors import NanopoetError
 from nanopoet.judge import judge, verse_figures
+from nanopoet.marks import mark
 from nanopoet.ngram import KneserNey
 from nanopoet.novelty import longest_copies
 from nanopoet.params import load_params
 from nanopoet.poems import Poem, read_poems, read_texts, write_poems
-from nanopoet.report import mark
 from nanopoet.tensors import TokenArrays, encode_poems
 from nanopoet.tokenizer import BEGIN_ID, SPECIAL_TOKENS, UNKNOWN, CharTokenizer
 from nanopoet.train import build_model

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from nanopoet.report import MEASURES, mark
+from nanopoet.marks import Mark, mark
+from nanopoet.report import MEASURES
 from tests import browser
 from tests.project import Project
 
@@ -90,7 +91,7 @@ def test_what_a_corpus_brings_is_no_markup() -> None:
     ],
 )
 def test_rhymes_are_marked_where_they_are_asked_for(text: str, rhymes: str) -> None:
-    marked: list[list[dict[str, Any]]] = mark(text)
+    marked: list[list[Mark]] = mark(text)
     assert "".join(c["text"] for row in marked for c in row if c["rhyme"]) == rhymes
     assert all(c["held"] for row in marked for c in row if c["rhyme"])
 

@@ -1,0 +1,86 @@
+"""One poem at a time, character by character; and poems in a wanted form."""
+
+from collections.abc import Iterator
+
+import torch
+
+from nanopoet.corpus import STYLES
+from nanopoet.generate import stream
+from nanopoet.language_model import LanguageModel
+from nanopoet.sampling import Sampling
+from nanopoet.tokenizer import BEGIN_ID, SPECIAL_TOKENS, UNKNOWN, CharTokenizer
+from nanopoet.verse import split_lines
+
+FORMS = {
+    "五绝": (4, 5),
+    "七绝": (4, 7),
+    "五律": (8, 5),
+    "七律": (8, 7),
+}
+"""Short name of a regular form → number of lines, characters in each."""
+
+
+class Writer:
+    """A model that continues prompts.
+
+    Args:
+        model: predicts the next character.
+        tokenizer: its vocabulary.
+    """
+
+    def __init__(self, model: LanguageModel, tokenizer: CharTokenizer) -> None:
+        self.model, self.tokenizer = model, tokenizer
+
+    def stream(self, prompt: str, sampling: Sampling, generator: torch.Generator) -> Iterator[str]:
+        """Yield the characters of one poem that follow the prompt, as they are sampled.
+
+        Args:
+            prompt: how the poem begins; may be empty.
+            sampling: how to sample; `seed` and `count` are the caller's business.
+            generator: source of randomness.
+        """
+        ids = stream(
+            self.model,
+            torch.tensor([[BEGIN_ID, *self.tokenizer.encode(prompt)]]),
+            sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            top_k=sampling.top_k or None,
+            top_p=sampling.top_p,
+            generator=generator,
+            stop_id=BEGIN_ID,
+        )
+        for [[following]] in map(torch.Tensor.tolist, ids):
+            if following != BEGIN_ID:
+                yield self.tokenizer.decode([following])
+
+    def unknown(self, prompt: str) -> str:
+        """The characters of a prompt that the vocabulary lacks, each once."""
+        unknown_id = SPECIAL_TOKENS.index(UNKNOWN)
+        ids = self.tokenizer.encode(prompt)
+        missing = [c for c, id_ in zip(prompt, ids, strict=True) if id_ == unknown_id]
+        return "".join(dict.fromkeys(missing))
+
+
+def can_become(text: str, form: str) -> bool:
+    """Whether a poem in one of `FORMS` can begin like this.
+
+    >>> can_become("白日依山盡，黃河", "五绝"), can_become("白日依山盡黃河", "五绝")
+    (True, False)
+    """
+    count, length = FORMS[form]
+    lines = split_lines(text)
+    whole = lines if text.endswith(("，", "。")) else lines[:-1]
+    return (
+        len(lines) <= count
+        and all(len(line) == length for line in whole)
+        and all(len(line) <= length for line in lines)
+    )
+
+
+def style_of(form: str) -> str:
+    """Name of one of `FORMS` in the corpus.
+
+    >>> style_of("七律")
+    '七言律诗'
+    """
+    return STYLES[FORMS[form]]
