@@ -272,3 +272,7 @@ def _from_dvc(path: str, repo: str | None, rev: str | None, target: Path) -> Pat
         reason = str(error).strip().splitlines()[0]
         raise NanopoetError(f"{where}: DVC does not give it ({reason})") from None
     return target
+
+
+if __name__ == "__main__":
+    sys.exit(main())
