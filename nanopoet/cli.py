@@ -193,10 +193,13 @@ def _export(args: argparse.Namespace) -> None:
     with _model_folder(args) as folder:
         model, tokenizer = load_model(folder)
     if args.format == "huggingface":
-        from nanopoet.huggingface import export_huggingface as export
+        from nanopoet.huggingface import export_huggingface
+
+        export_huggingface(model, tokenizer, args.target)
     else:
-        from nanopoet.gguf import export_gguf as export
-    export(model, tokenizer, args.target)
+        from nanopoet.gguf import export_gguf
+
+        export_gguf(model, tokenizer, args.target)
     print(f"wrote {args.target}")
 
 

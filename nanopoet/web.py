@@ -227,7 +227,8 @@ def _render_page() -> tuple[str, str]:
         own[tag] = f"'sha256-{digest}'"
     policy = (
         f"default-src 'none'; script-src {own['script']}; style-src {own['style']}; "
-        f"connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
     )
     return page, policy
 
