@@ -1,14 +1,19 @@
-"""Faults, damage, made-up bytes and load, in short."""
+"""Short, seeded forms of what docs/reliability.md tells of."""
 
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from nanopoet.files import read_json
+from nanopoet.poems import write_poems
+from tests.conftest import make_poems
 from tests.project import Project
 from tests.reliability import damage, load
-from tests.reliability.faults import HANGS, Outcome, new_project, running, stages
+from tests.reliability.__main__ import PAGE, RESULTS, fill, render
+from tests.reliability.faults import HANGS, Outcome, new_project, running, series, stages
 
 needs_mounts = pytest.mark.skipif(
     not damage.can_mount(), reason="no mounts of its own for a process here"
@@ -26,6 +31,10 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def _survived(outcome: Outcome) -> None:
     assert outcome.faults.total() > 0
     assert outcome.failures == []
+
+
+def test_killed_at_random_moments(tmp_path: Path, reference: Project) -> None:
+    _survived(series(tmp_path, reference, seed=4, count=3))
 
 
 def test_a_training_ends_with_its_dvc(tmp_path: Path) -> None:
@@ -58,6 +67,11 @@ def test_writes_that_fail_half_way(reference: Project) -> None:
 @needs_mounts
 def test_read_only_folders(reference: Project) -> None:
     _survived(damage.read_only(reference, ["encode", "pretrain"]))
+
+
+@needs_mounts
+def test_a_disk_that_is_full(tmp_path: Path, reference: Project) -> None:
+    _survived(damage.no_space(tmp_path, reference, [1500]))
 
 
 def test_a_clock_that_jumps(tmp_path: Path, reference: Project) -> None:
@@ -97,3 +111,42 @@ def test_many_evaluations_in_one_run(tmp_path: Path) -> None:
     project.repro("encode")
     figures = load.many_evaluations(project, 50)
     assert figures == {"evaluations": 50, "rows_of_samples": 150, "status": "FINISHED"}
+
+
+def test_memory_does_not_follow_the_corpus(tmp_path: Path) -> None:
+    """`split` is left out: poems out of forty characters are all alike, which is its worst case."""
+    project = new_project(tmp_path / "sizes")
+    small, large = project.folder / "small.jsonl", project.folder / "large.jsonl"
+    write_poems(small, make_poems(4_000))
+    assert load.enlarge(small, large, 10) == 40_000
+    before, after = (load.stages_by_size(project, path.name) for path in (small, large))
+    for stage in ("load", "tokenize", "encode"):
+        assert after[stage]["peak_mb"] < 1.2 * before[stage]["peak_mb"], stage
+
+
+# The page
+
+
+def _results() -> dict[str, Any]:
+    return read_json(RESULTS, "all")
+
+
+def test_the_page_shows_the_results() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert fill(page, render(_results())) == page
+    assert "<!-- kills -->\n|" in page
+
+
+def test_all_was_survived_and_it_was_enough() -> None:
+    results = _results()
+    for part in ("kills", "files", "disks", "others", "fuzz", "properties"):
+        assert results[part]["failures"] == [], part
+    assert sum(row["times"] for row in results["kills"]["faults"]) >= 100
+    assert {row["signal"] for row in results["kills"]["faults"]} == {"SIGKILL", "SIGTERM", "SIGINT"}
+    tried = [*results["fuzz"]["tried"].values(), *results["properties"]["tried"].values()]
+    assert sum(tried) >= 100_000
+    assert results["serving"]["clients"] == 32
+    assert results["serving"]["failures"] == 0
+    assert results["evaluations"]["evaluations"] == 1000
+    assert results["evaluations"]["status"] == "FINISHED"
+    assert "10" in results["corpus"]

@@ -1,1 +1,4 @@
-"""What can go wrong, tried out; tests/test_reliability.py tries it in short."""
+"""What can go wrong, tried out: `python -m tests.reliability` makes docs/reliability.md.
+
+`.ci/run` tries a short, seeded form of each.
+"""
