@@ -49,7 +49,7 @@ def test_the_file_tree_is_complete(name: str) -> None:
         file
         for file in files
         if file.startswith(("nanopoet/", "stages/", "bench/"))
-        and file.endswith((".py", ".jinja"))
+        and file.endswith((".py", ".jinja", ".css"))
         and not file.endswith("__init__.py")
     }
     assert _tree(_page(name)) == expected
