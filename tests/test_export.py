@@ -54,8 +54,10 @@ def _model(architecture: str, tokenizer: CharTokenizer, **sizes: int) -> Languag
     generator = torch.Generator().manual_seed(0)
     model = make_model(config | sizes, generator).eval()
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
+            if "embedding" in name:
+                parameter.mul_(0.01)  # so small that the epsilon of the first norm shows
     return model
 
 
