@@ -27,6 +27,8 @@ def run(main: Callable[[], None]) -> None:
     """
     name = Path(sys.argv[0]).stem
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as stages/__init__.py has left it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     start = time.monotonic()

@@ -5,9 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
@@ -257,6 +259,17 @@ def test_a_recipe_runs_beside_the_workspace(unchanged: Project) -> None:
     assert run["params"]["pretrain.optimizer"] == "adamw"
     assert run["train"] == [0, 1, 2]
     assert "evaluate/nats_per_character" in run["metrics"]
+
+
+def test_ctrl_c_while_it_still_imports_is_no_traceback(unchanged: Project) -> None:
+    with unchanged.start("stages.evaluate") as process:
+        own = psutil.Process(process.pid)
+        while not any("libtorch" in file.path for file in own.memory_maps()):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate()
+    assert (stdout, stderr) == ("", "")
+    assert process.returncode == -signal.SIGINT
 
 
 @pytest.mark.parametrize(("text", "stays"), [("", False), ('{"write', False), ("{}", True)])
