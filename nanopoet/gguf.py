@@ -1,9 +1,9 @@
 """A trained model as one GGUF file, which llama.cpp and what is built on it load.
 
 The format is https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Of llama.cpp's
-tokenizers only "t5", a unigram model, makes an unknown character U: the others spell
-it out in bytes, or leave it out. As no token is longer than a character, the scores that
-a unigram model goes by decide nothing.
+tokenizers "t5", a unigram model, makes an unknown character U, where "llama" spells it
+out in bytes and "gpt2" leaves it out. As no token is longer than a character, the scores
+that a unigram model goes by decide nothing.
 """
 
 from contextlib import closing
