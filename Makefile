@@ -17,12 +17,12 @@ help: ## what there is
 
 repro: $(VENV)/.ready ## run the pipeline, as far as it is stale, and say what came out
 	@python -m nanopoet.params
-	@python -m stages.unlock
+	@python -m stages.mend
 	@dvc repro report
 	@python -m stages.summary
 
 run: $(VENV)/.ready ## run a recipe of recipes.yaml beside the default: make run RECIPE=seed
-	@python -m stages.unlock
+	@python -m stages.mend
 	@options=$$(python -m nanopoet.recipes $(RECIPE)) && \
 		dvc exp run --temp --name $(RECIPE) $$options report
 

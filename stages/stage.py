@@ -39,7 +39,7 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted; run again", file=sys.stderr)
         sys.exit(130)
-    if name not in {"summary", "ui", "unlock"}:
+    if name not in {"summary", "ui", "mend"}:
         write_json(TIMINGS, read_timings() | {name: round(time.monotonic() - start, 1)})
 
 

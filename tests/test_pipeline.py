@@ -272,20 +272,20 @@ def test_ctrl_c_while_it_still_imports_is_no_traceback(unchanged: Project) -> No
     assert process.returncode == -signal.SIGINT
 
 
-@pytest.mark.parametrize(("text", "stays"), [("", False), ('{"write', False), ("{}", True)])
-def test_a_lock_file_that_was_cut_off_is_removed(
-    unchanged: Project, text: str, stays: bool
-) -> None:
-    """DVC writes it in place, and kill -9 may come then."""
-    locks = unchanged.folder / ".dvc/tmp/rwlock"
-    locks.write_text(text, encoding="utf-8")
-    if not stays:
-        assert "RWLock" in unchanged.run("dvc", "repro", "report").stderr
-    done = unchanged.run("stages.unlock")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert locks.exists() == stays
-    assert ("removed" in done.stdout) != stays
-    assert unchanged.repro() == []
+@pytest.mark.parametrize("name", [".dvc/tmp/rwlock", "dvc.lock"])
+def test_what_kill_9_has_cut_off_is_removed(unchanged: Project, name: str) -> None:
+    """DVC writes it in place, and is stuck afterwards."""
+    path = unchanged.folder / name
+    before = path.read_bytes()
+    for cut in (b"", before[: len(before) // 3].rpartition(b":")[0] + b": {"):
+        path.write_bytes(cut)
+        assert unchanged.run("dvc", "repro", "report").returncode != 0
+        done = unchanged.run("stages.mend")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"{name} was cut off by the end of a process; removed" in done.stdout
+        assert unchanged.repro() == []
+    assert unchanged.run("stages.mend").stdout == ""
+    assert path.exists()
 
 
 def test_a_lost_store_is_rebuilt_from_the_files(unchanged: Project) -> None:

@@ -85,7 +85,7 @@ def files(project: Project) -> set[str]:
 
 def check(project: Project, reference: Project) -> Iterator[str]:
     """What differs from a project whose chain nobody disturbed."""
-    project.run("stages.unlock")
+    project.run("stages.mend")
     done = project.run("dvc", "repro", "report")
     if done.returncode:
         yield f"the undisturbed `dvc repro` failed: {done.stdout[-300:]}{done.stderr[-300:]}"
@@ -140,8 +140,8 @@ def _disturbed(project: Project, rng: random.Random, hows: Sequence[str], outcom
     """
     log = project.folder / ".git/repro.log"
     faults: list[str] = []
-    unlocked = project.run("stages.unlock")  # as `make repro` does
-    assert unlocked.returncode == 0, unlocked.stderr
+    mended = project.run("stages.mend")  # as `make repro` does
+    assert mended.returncode == 0, mended.stderr
     with open(log, "w+", encoding="utf-8") as output, running(project, output) as dvc:
         while not _wait(dvc, rng.uniform(0.3, rng.choice(_REACHES))):
             how, target = rng.choice(hows), rng.choice(TARGETS)
@@ -162,7 +162,7 @@ def _disturbed(project: Project, rng: random.Random, hows: Sequence[str], outcom
 
 def run_repro(project: Project, outcome: Outcome, what: str) -> str:
     """Run `dvc repro` without a fault, note it if it fails, and return what it told."""
-    project.run("stages.unlock")
+    project.run("stages.mend")
     done = project.run("dvc", "repro", "report")
     told = done.stdout + done.stderr
     if done.returncode or "Traceback" in told:
