@@ -86,7 +86,7 @@ class Wish:
         if not isinstance(prompt, str):
             raise NanopoetError("the prompt must be a text")
         check_prompt(prompt)
-        if form is not None and form not in FORMS:
+        if form is not None and form not in list(FORMS):  # it may be anything that JSON has
             raise NanopoetError(f"form = {form} is not allowed: null, {', '.join(FORMS)}")
         if form is not None and not can_become(prompt, form):
             raise NanopoetError(f"no {form} begins with {prompt}: its lines have other lengths")
