@@ -155,6 +155,30 @@ def take_report_pictures(report: Path, folder: Path) -> None:
             opened.screenshot(path=folder / f"report-{name}.png")
 
 
+def take_page_picture(model: Path, folder: Path) -> None:
+    """What `nanopoet serve` opens, with a poem."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}/"
+    command = [sys.executable, "-m", "nanopoet.cli", "serve", "--model", str(model)]
+    with subprocess.Popen([*command, "--port", str(port)]) as server, page() as (opened, _):
+        try:
+            wait_for(address)
+            opened.set_viewport_size({"width": 1280, "height": 760})
+            opened.goto(address)
+            opened.get_by_label("How it begins").fill("明月")
+            opened.get_by_label("七绝").check()
+            opened.get_by_text("Sampling").click()
+            opened.get_by_role("spinbutton", name="seed").fill("1")
+            opened.get_by_role("button", name="Write").click()
+            opened.get_by_text("Done: 1").or_(opened.get_by_text("written; for")).first.wait_for(
+                timeout=300_000
+            )
+            opened.screenshot(path=folder / "page.png")
+        finally:
+            server.kill()
+
+
 if __name__ == "__main__":
+    take_page_picture(Path("models/poet"), Path("docs"))
     take_pictures(Path("docs"))
     take_report_pictures(Path("report/index.html"), Path("docs"))
