@@ -163,7 +163,7 @@ def take_page_picture(model: Path, folder: Path) -> None:
     with subprocess.Popen([*command, "--port", str(port)]) as server, page() as (opened, _):
         try:
             wait_for(address)
-            opened.set_viewport_size({"width": 1280, "height": 760})
+            opened.set_viewport_size({"width": 1280, "height": 1000})
             opened.goto(address)
             opened.get_by_label("How it begins").fill("明月")
             opened.get_by_label("七绝").check()
@@ -173,6 +173,7 @@ def take_page_picture(model: Path, folder: Path) -> None:
             opened.get_by_text("Done: 1").or_(opened.get_by_text("written; for")).first.wait_for(
                 timeout=300_000
             )
+            opened.evaluate("scrollTo(0, 0)")
             opened.screenshot(path=folder / "page.png")
         finally:
             server.kill()
