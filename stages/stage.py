@@ -17,6 +17,7 @@ ROOT = Path(os.environ.get("DVC_ROOT") or Path(__file__).parents[1])
 """`dvc exp run --temp` works in a copy; DVC_ROOT names the repository that it copies."""
 TIMINGS = Path(".nanopoet/timings.json")
 """Seconds that each stage took when it last ran. No DVC output: it differs from run to run."""
+_interrupted = threading.Event()
 
 
 def run(main: Callable[[], None]) -> None:
@@ -27,8 +28,8 @@ def run(main: Callable[[], None]) -> None:
     """
     name = Path(sys.argv[0]).stem
     signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as stages/__init__.py has left it
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a shell
+        signal.signal(signal.SIGINT, _interrupt)
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     start = time.monotonic()
@@ -60,8 +61,17 @@ def _end_with(dvc: int) -> None:
     """
     while os.getppid() == dvc:
         time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
+    if not _interrupted.is_set():
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    """Interrupt the stage; the second time, end it where it is.
+
+    By then it may wait for its tracking thread. To go on without that one would let go of the
+    training's lock while it still sends steps, which a next training then sends as well.
+    """
+    if _interrupted.is_set():
+        os._exit(130)
+    _interrupted.set()
     raise KeyboardInterrupt

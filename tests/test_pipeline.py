@@ -1,6 +1,7 @@
 """The whole chain on a small corpus, with real processes."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -259,6 +260,41 @@ def test_a_recipe_runs_beside_the_workspace(unchanged: Project) -> None:
     assert run["params"]["pretrain.optimizer"] == "adamw"
     assert run["train"] == [0, 1, 2]
     assert "evaluate/nats_per_character" in run["metrics"]
+
+
+def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
+    """The first one waits for something that takes long; no other code runs after the second."""
+    script = """
+import sys, time
+from stages.stage import run
+def main():
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        print("closing", flush=True)
+        try:
+            time.sleep(60)
+        finally:
+            print("too late", flush=True)
+run(main)
+"""
+    (tmp_path / "slow.py").write_text(script, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, "slow.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "closing\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == ""
+    assert process.returncode == 130
 
 
 def test_ctrl_c_while_it_still_imports_is_no_traceback(unchanged: Project) -> None:

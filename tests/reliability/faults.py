@@ -151,7 +151,8 @@ def _disturbed(project: Project, rng: random.Random, hows: Sequence[str], outcom
                 break
         ended = dvc.wait(timeout=HANGS)
     told = log.read_text(encoding="utf-8")
-    if "Traceback" in told:
+    # A signal may also hit DVC, or Python before it has come to our code.
+    if "Traceback" in told and f'File "{project.folder}/' in told:
         outcome.failures.append(f"{faults}: a traceback: {told[-1500:]}")
     if not faults and ended and _ORPHAN not in told:
         outcome.failures.append(f"`dvc repro` after a fault failed: {told[-600:]}")
