@@ -33,6 +33,7 @@ def _survived(outcome: Outcome) -> None:
     assert outcome.failures == []
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path: Path, reference: Project) -> None:
     _survived(series(tmp_path, reference, seed=4, count=3))
 
@@ -69,11 +70,13 @@ def test_read_only_folders(reference: Project) -> None:
     _survived(damage.read_only(reference, ["encode", "pretrain"]))
 
 
+@pytest.mark.slow
 @needs_mounts
 def test_a_disk_that_is_full(tmp_path: Path, reference: Project) -> None:
     _survived(damage.no_space(tmp_path, reference, [1500]))
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps(tmp_path: Path, reference: Project) -> None:
     _survived(damage.clock_jumps(tmp_path / "clock", reference, 0))
 
