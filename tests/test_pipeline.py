@@ -242,6 +242,7 @@ def test_a_change_reruns_what_follows_and_the_way_back_runs_nothing(unchanged: P
     assert len(unchanged.tracked()) == runs_before + 2
 
 
+@pytest.mark.slow
 def test_a_recipe_runs_beside_the_workspace(unchanged: Project) -> None:
     folder, before = unchanged.folder, unchanged.metrics("pretrain")
     runs_before = len(unchanged.tracked())

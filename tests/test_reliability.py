@@ -81,6 +81,7 @@ def test_a_clock_that_jumps(tmp_path: Path, reference: Project) -> None:
     _survived(damage.clock_jumps(tmp_path / "clock", reference, 0))
 
 
+@pytest.mark.slow
 def test_two_at_once(tmp_path: Path, reference: Project) -> None:
     _survived(damage.two_at_once(tmp_path / "two", reference, 1))
 

@@ -340,6 +340,7 @@ class _FarAway(socketserver.BaseRequestHandler):
             pass  # the other side has gone
 
 
+@pytest.mark.slow
 def test_a_server_that_is_far_away_delays_no_step(
     own: Project, server: Callable[[str], Server], tmp_path: Path
 ) -> None:
