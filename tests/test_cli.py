@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -227,23 +228,9 @@ def test_a_mistake_ends_in_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["models"]
 
 
-def test_a_reader_that_leaves_ends_it_quietly(home: Path) -> None:
-    with subprocess.Popen(
-        command("write", "--count", "256"),
-        cwd=home,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout
-        assert process.stdout.readline()
-        process.stdout.close()
-        assert process.wait(60) == 141
-        assert process.stderr
-        assert process.stderr.read() == b""
-
-
-def test_ctrl_c_ends_it_quietly(home: Path) -> None:
+@contextmanager
+def writing(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The command in the middle of many long poems; whoever asks may read no error from it."""
     with subprocess.Popen(
         command("write", "--count", "256", "--max-new-tokens", "1000"),
         cwd=home,
@@ -253,10 +240,22 @@ def test_ctrl_c_ends_it_quietly(home: Path) -> None:
     ) as process:
         assert process.stdout
         assert process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        yield process
         assert process.stderr
         assert process.stderr.read().strip() == b""
+
+
+def test_a_reader_that_leaves_ends_it_quietly(home: Path) -> None:
+    with writing(home) as process:
+        assert process.stdout
+        process.stdout.close()
+        assert process.wait(60) == 141
+
+
+def test_ctrl_c_ends_it_quietly(home: Path) -> None:
+    with writing(home) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
 
 
 def test_the_documented_commands_run(project: Project, tmp_path: Path) -> None:
