@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+import psutil
+
 from nanopoet.errors import NanopoetError
 from nanopoet.files import write_json
 
@@ -31,7 +33,7 @@ def run(main: Callable[[], None]) -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a shell
         signal.signal(signal.SIGINT, _interrupt)
     if "DVC_STAGE" in os.environ:
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=_end_with_dvc, daemon=True).start()
     start = time.monotonic()
     try:
         main()
@@ -53,16 +55,30 @@ def read_timings() -> dict[str, float]:
     return timings
 
 
-def _end_with(dvc: int) -> None:
-    """Interrupt this process when the one that started it has died.
+def _end_with_dvc() -> None:
+    """Interrupt this process when the `dvc` that started it has died.
 
     After kill -9 of `dvc`, a training would go on for hours, keep the next one from its state,
     and leave a result that DVC does not know.
     """
-    while os.getppid() == dvc:
+    dvc = _dvc()
+    while _dvc() == dvc:
         time.sleep(0.5)
     if not _interrupted.is_set():
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _dvc() -> int | None:
+    """The process that started this stage, behind the shell that it did so with.
+
+    bash becomes the command that it is given; Debian's sh stays, and lives on without `dvc`.
+    """
+    try:
+        parent = psutil.Process(os.getppid())
+        is_shell = parent.cmdline()[-2:-1] == ["-c"] and "stages." in parent.cmdline()[-1]
+        return parent.ppid() if is_shell else parent.pid
+    except psutil.Error:
+        return None
 
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:

@@ -38,8 +38,12 @@ def test_killed_at_random_moments(tmp_path: Path, reference: Project) -> None:
     _survived(series(tmp_path, reference, seed=4, count=3))
 
 
-def test_a_training_ends_with_its_dvc(tmp_path: Path) -> None:
-    """Else it would go on for hours and keep the next one from its state."""
+def test_a_training_ends_with_its_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would go on for hours and keep the next one from its state.
+
+    DVC takes the user's shell; this one stays between it and the stage, where bash does not.
+    """
+    monkeypatch.setenv("SHELL", "/bin/sh")
     project = new_project(tmp_path / "orphan")
     project.repro("encode")
     project.set(pretrain={"max_steps": 1_000_000})
