@@ -14,7 +14,9 @@ import torch
 from bench import data, generation, kernels, speed, time_to_loss
 from nanopoet.device import choose_device, describe, keep_freed_memory
 from nanopoet.files import atomic_write
+from nanopoet.flops import flops_per_token
 from nanopoet.params import load_params
+from nanopoet.train import build_model
 
 mpl.use("Agg")
 
@@ -74,7 +76,8 @@ def _training(device: torch.device) -> str:
             f"| {row['name']} | {tokens:,.0f} | {tokens / seed:.2f} | {row['peak_gb']:.2f} |"
         )
     default = next(row for row in rows if row["name"] == "default")
-    share = default["tokens_per_second"] * speed.flops_per_token(params) / rate
+    flops = flops_per_token(build_model(speed.VOCAB_SIZE, params))
+    share = default["tokens_per_second"] * flops / rate
     lines.append(
         f"\n`default` computes {share:.2f} of what the bf16 products of its shapes reach alone "
         f"({rate / 1e9:,.0f} GFLOP/s)."

@@ -54,16 +54,20 @@ def _seed(device: torch.device) -> Iterator[int]:
 def _ours(params: PretrainParams, device: torch.device) -> Iterator[int]:
     """The pipeline's own loop, as the stage runs it, without looks at the validation loss."""
     keep_freed_memory()
+    trainer = make_trainer(params, device)
+    print(trainer.machine, file=sys.stderr)
+    for _ in trainer:
+        yield params.batch_size * params.block_size
+
+
+def make_trainer(params: PretrainParams, device: torch.device) -> Trainer:
+    """A training without looks and without end, on random tokens."""
     params = params.model_copy(
         update={"device": device.type, "max_steps": 1_000_000, "eval_every": 1_000_001}
     )
     tokenizer = CharTokenizer.from_characters("".join(map(chr, range(0x4E00, 0x4E00 + 11_857))))
     tokens = np.random.default_rng(0).integers(1, VOCAB_SIZE, 1_000_000).astype(np.uint16)
-    model = build_model(VOCAB_SIZE, params)
-    trainer = Trainer(model, tokens, tokens, tokenizer, params)
-    print(trainer.machine, file=sys.stderr)
-    for _ in trainer:
-        yield params.batch_size * params.block_size
+    return Trainer(build_model(VOCAB_SIZE, params), tokens, tokens, tokenizer, params)
 
 
 def _default(device: torch.device) -> Iterator[int]:
@@ -142,8 +146,10 @@ CONTENDERS: dict[str, Callable[[torch.device], Iterator[int]]] = {
 }
 
 
-def matmul_rate(device: torch.device, params: PretrainParams) -> float:
-    """FLOP/s of the bf16 products of a training step, each alone, at the default model's shapes."""
+def matmul_rate(
+    device: torch.device, params: PretrainParams, dtype: torch.dtype = torch.bfloat16
+) -> float:
+    """FLOP/s of the products of a training step, each alone, at the model's shapes."""
     rows, total, seconds = params.micro_batch_size * params.block_size, 0.0, 0.0
     model = build_model(VOCAB_SIZE, params)
     shapes = [tuple(p.shape) for p in model.blocks[0].parameters() if p.ndim == 2]
@@ -153,21 +159,13 @@ def matmul_rate(device: torch.device, params: PretrainParams) -> float:
     ]:
         height = min(rows, 1024) if out == VOCAB_SIZE else rows  # the head goes in parts
         for m, k, n in ((height, inner, out), (height, out, inner), (out, height, inner)):
-            a = torch.randn(m, k, device=device).bfloat16()
-            b = torch.randn(k, n, device=device).bfloat16()
+            a = torch.randn(m, k, device=device).to(dtype)
+            b = torch.randn(k, n, device=device).to(dtype)
             times = [_seconds(partial(torch.matmul, a, b), device) for _ in range(7)]
             share = count * rows / height
             total += share * 2 * m * k * n
             seconds += share * sorted(times)[len(times) // 2]
     return total / seconds
-
-
-def flops_per_token(params: PretrainParams) -> float:
-    """Forward and backward: 6 for each weight in a product, and what causal attention needs."""
-    model = build_model(VOCAB_SIZE, params)
-    weights = sum(p.numel() for p in model.blocks.parameters() if p.ndim == 2)
-    attention = 12 * params.layer_num * params.emb_size * params.block_size / 2
-    return 6 * (weights + VOCAB_SIZE * params.emb_size) + attention
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

@@ -122,7 +122,7 @@ class GPTLanguageModel(LanguageModel):
         positions = self.position_embedding.weight[start : start + idx.shape[1]]
         x = self.token_embedding(idx) + positions
         for layer, block in enumerate(self.blocks):
-            x = block(x, cache, layer)
+            x = self._run(block, x, cache, layer)
         if cache:
             cache.advance(idx.shape[1])
         y: Tensor = self.ln_f(x)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from nanopoet.cache import KVCache
 from nanopoet.generate import generate
@@ -30,6 +31,8 @@ class LanguageModel(nn.Module, ABC):
         token_embedding: (V) → (C).
         blocks: the layers between the two.
         lm_head: the output layer, (C) → (V).
+        activation_checkpointing: whether training computes the inside of a block again on the
+            way back instead of keeping it.
     """
 
     config: dict[str, Any]
@@ -37,6 +40,7 @@ class LanguageModel(nn.Module, ABC):
     token_embedding: nn.Embedding
     blocks: nn.ModuleList
     lm_head: nn.Linear
+    activation_checkpointing = False
     _compiled: tuple[Callable[[Tensor], Tensor], Kernel] | None = None
 
     @property
@@ -47,6 +51,14 @@ class LanguageModel(nn.Module, ABC):
     @abstractmethod
     def _hidden(self, idx: Tensor, cache: KVCache | None) -> Tensor:
         """(B, T) token ids → (B, T, C), what the output layer reads."""
+
+    def _run(self, block: nn.Module, *inputs: Any) -> Tensor:
+        """What a block makes of its inputs."""
+        if self.activation_checkpointing and torch.is_grad_enabled():
+            y: Tensor = checkpoint(block, *inputs, use_reentrant=False)
+        else:
+            y = block(*inputs)
+        return y
 
     def hidden(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
         """(B, T) token ids → (B, T, C), what the output layer reads.

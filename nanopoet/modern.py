@@ -176,7 +176,7 @@ class ModernLanguageModel(LanguageModel):
         tables = rotary_tables(start, start + idx.shape[1], head_size, x.device)
         cos, sin = (table[:, None, None] for table in tables)  # (T, 1, 1, D)
         for layer, block in enumerate(self.blocks):
-            x = block(x, cos, sin, cache, layer)
+            x = self._run(block, x, cos, sin, cache, layer)
         if cache:
             cache.advance(idx.shape[1])
         return rms_norm(x, self.norm)

@@ -45,6 +45,12 @@ class EncodeParams(_Section):
     """Whether BEGIN stands before each poem, so that a model learns where poems begin and end."""
 
 
+_OPTIONS = "standalone|nproc-per-node|nnodes|node-rank|master-addr|master-port"
+_OPTIONS += "|rdzv-backend|rdzv-endpoint|rdzv-id"
+_TORCHRUN = rf"^( *--({_OPTIONS})( [A-Za-z0-9_.:-]*[A-Za-z0-9_.:])?)*$"
+"""Nothing but numbers of processes and where they meet: `torchrun` could start any program."""
+
+
 class PretrainParams(_Section):
     architecture: Literal["classic", "modern"]
     """`classic` is the seed's GPT, `modern` one with RoPE, RMSNorm and SwiGLU."""
@@ -67,6 +73,9 @@ class PretrainParams(_Section):
     micro_batch_size: int = Field(ge=1)
     """Windows per forward pass; their gradients add up to one update. It bounds memory and
     leaves the mathematics as they are."""
+    activation_checkpointing: bool
+    """Whether what a block computes inside is computed again on the way back instead of kept:
+    less memory, about a third more time, the same mathematics."""
     optimizer: Literal["adamw", "muon"]
     """`adamw` for everything, or `muon` for the matrices of the blocks and AdamW for the rest."""
     lr: float = Field(gt=0)
@@ -98,6 +107,10 @@ class PretrainParams(_Section):
     checkpoint_every: int = Field(ge=1)
     """Steps between two savings of the training's state, from which it goes on if it is
     interrupted."""
+    torchrun: str = Field(pattern=_TORCHRUN)
+    """Options with which `torchrun` starts several processes, such as
+    `--standalone --nproc-per-node 2`; empty for one process without it. Batch and order of the
+    data stay the same (docs/scaling.md)."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """Where to train; `auto` takes cuda, then mps, then cpu."""
     precision: Literal["auto", "fp32", "bf16"]

@@ -21,6 +21,7 @@ import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
+from nanopoet import distributed
 from nanopoet.errors import NanopoetError
 from nanopoet.files import atomic_write
 from nanopoet.tensors import Array
@@ -76,8 +77,7 @@ def save_state(folder: str | Path, trainer: Trainer, run_id: str | None) -> None
     """
     folder = Path(folder)
     older = list(folder.glob(_PATTERN))
-    notes = {"run_id": run_id or "", "records": json.dumps(list(map(asdict, trainer.records)))}
-    raw = safetensors.torch.save(_tensors(trainer), metadata=notes)
+    raw = _pack(trainer, run_id)
     digest = hashlib.sha256(raw).hexdigest()
     with atomic_write(folder / f"step_{trainer.step:08d}.{digest}.safetensors") as file:
         file.write(raw)
@@ -113,6 +113,24 @@ def restore_state(folder: str | Path, trainer: Trainer) -> str | None:
         trainer.records = records
         return run_id or None
     return None
+
+
+def broadcast_state(trainer: Trainer) -> None:
+    """Put the trainer of every process where that of process 0 is; they share no file."""
+    if distributed.world_size() == 1:
+        return
+    first = distributed.rank() == 0
+    raw = distributed.broadcast(_pack(trainer, None) if first else b"")
+    if not first:
+        header = raw[8 : 8 + int.from_bytes(raw[:8], "little")]
+        records = orjson.loads(orjson.loads(header)["__metadata__"]["records"])
+        _restore_tensors(trainer, safetensors.torch.load(raw))
+        trainer.records = [StepRecord(**record) for record in records]
+
+
+def _pack(trainer: Trainer, run_id: str | None) -> bytes:
+    notes = {"run_id": run_id or "", "records": json.dumps(list(map(asdict, trainer.records)))}
+    return safetensors.torch.save(_tensors(trainer), metadata=notes)
 
 
 def _tensors(trainer: Trainer) -> dict[str, torch.Tensor]:

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nanopoet import distributed
 from nanopoet.device import autocast, choose_compile, choose_device, choose_precision, describe
 from nanopoet.errors import NanopoetError
+from nanopoet.flops import flops_per_token
 from nanopoet.language_model import LanguageModel
 from nanopoet.model import make_model
 from nanopoet.optim import lr_factor, make_optimizers
@@ -56,14 +58,17 @@ def build_model(vocab_size: int, params: PretrainParams) -> LanguageModel:
     }
     if params.architecture == "modern":
         config["mlp_size"] = params.mlp_size
-    return make_model(config, torch.Generator().manual_seed(params.seed))
+    model = make_model(config, torch.Generator().manual_seed(params.seed))
+    model.activation_checkpointing = params.activation_checkpointing
+    return model
 
 
 class Trainer:
     """A training under way; iterating makes one update for each record it gives.
 
     A batch and its dropout are functions of (seed, step) alone, so a training
-    that is restored in the middle ends with the same weights.
+    that is restored in the middle ends with the same weights. Under `torchrun` each process
+    computes on its share of the batch, with dropout of its own, and all step alike.
 
     Args:
         model: trained in place, moved to the chosen device.
@@ -75,6 +80,7 @@ class Trainer:
     Attributes:
         records: what there was to tell of the updates made so far.
         seconds: what the updates in this process took, without the looks in between.
+        flops_per_token: see `nanopoet.flops`.
         device, precision, compile: what was chosen for this machine.
         machine: the same in words, with the reasons.
 
@@ -93,7 +99,9 @@ class Trainer:
     ) -> None:
         check_length(train_tokens, params.block_size, "training")
         check_length(val_tokens, params.block_size, "validation")
-        self.device = choose_device(params.device)
+        self._share = distributed.share_of(params.batch_size)
+        self._micro_batch_size = _micro_batch_size(params)
+        self.device = distributed.own_device(choose_device(params.device))
         self.precision, why_precision = choose_precision(params.precision, self.device)
         work = params.max_steps * params.batch_size * params.block_size * model.num_parameters
         self.compile, why_compile = choose_compile(params.compile, self.device, work)
@@ -101,9 +109,11 @@ class Trainer:
             f"{describe(self.device)}; {self.precision} ({why_precision}); "
             f"{'compiled' if self.compile else 'not compiled'} ({why_compile})"
         )
+        self.flops_per_token = flops_per_token(model)
         self.model = model.to(self.device)
         if self.compile:
             model.compile_loss()
+        self._loss = distributed.data_parallel(model)
         self.optimizers = make_optimizers(model, params, self.precision)
         self._full_lr = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
         self.tokenizer = tokenizer
@@ -133,8 +143,12 @@ class Trainer:
         )
         with torch.random.fork_rng():
             # Dropout draws from the global generator, which has no argument.
-            torch.manual_seed(int(rng.integers(2**63)))
-            loss_train = self._accumulate(self._tensor(inputs), self._tensor(targets))
+            torch.manual_seed(int(rng.integers(2**63)) + distributed.rank())
+            mean = self._accumulate(
+                self._tensor(inputs[self._share]), self._tensor(targets[self._share])
+            )
+        mean = distributed.all_reduce_sum(mean, self.device) / distributed.world_size()
+        loss_train = mean * targets.size / int(np.count_nonzero(targets != BEGIN_ID))
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]
         grad_norm = torch.nn.utils.get_total_norm(grads).item()
         self._check_finite(loss=loss_train, grad_norm=grad_norm)
@@ -150,7 +164,7 @@ class Trainer:
         if step % params.eval_every == 0 or step == params.max_steps - 1:
             loss_val = self.mean_val_loss()
             self._check_finite(loss_val=loss_val)
-            samples = self.write_samples()
+            samples = self.write_samples() if distributed.rank() == 0 else None
         return StepRecord(
             step=step,
             tokens=(step + 1) * params.batch_size * params.block_size,
@@ -163,17 +177,19 @@ class Trainer:
 
     def _accumulate(self, inputs: Tensor, targets: Tensor) -> float:
         """Add the gradient of the mean loss over (B, T), by micro-batches; return the loss
-        in nats per character.
+        in nats per token. The gradient becomes that over all processes.
         """
         self.model.train()
-        parts = self.params.batch_size // self.params.micro_batch_size
+        parts = len(inputs) // self._micro_batch_size
         total = 0.0
-        for x, y in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
-            with autocast(self.device, self.precision):
-                loss = self.model.loss(x, y) / parts
-            torch.autograd.backward(loss)
+        micro_batches = zip(inputs.chunk(parts), targets.chunk(parts), strict=True)
+        for number, (x, y) in enumerate(micro_batches, start=1):
+            with distributed.exchange(self._loss, now=number == parts):
+                with autocast(self.device, self.precision):
+                    loss = self._loss(x, y) / parts
+                torch.autograd.backward(loss)
             total += loss.item()
-        return total * targets.numel() / (targets != BEGIN_ID).sum().item()
+        return total
 
     @torch.no_grad()
     def mean_val_loss(self) -> float:
@@ -184,13 +200,15 @@ class Trainer:
         inputs, targets = self._val_windows
         self.model.eval()
         total = 0.0
-        for start in range(0, len(inputs), self.params.micro_batch_size):
-            part = slice(start, start + self.params.micro_batch_size)
+        size = self._micro_batch_size
+        for start in range(distributed.rank() * size, len(inputs), distributed.world_size() * size):
+            part = slice(start, start + size)
             with autocast(self.device, self.precision):
                 losses = self.model.token_losses(
                     self._tensor(inputs[part]), self._tensor(targets[part])
                 )
             total += losses.double().sum().item()
+        total = distributed.all_reduce_sum(total, self.device)
         return total / int(np.count_nonzero(targets != BEGIN_ID))
 
     def write_samples(self) -> dict[str, str]:
@@ -217,3 +235,15 @@ class Trainer:
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.from_numpy(array).to(self.device)
+
+
+def _micro_batch_size(params: PretrainParams) -> int:
+    """Windows that one process computes at once."""
+    share = params.batch_size // distributed.world_size()
+    size = min(params.micro_batch_size, share)
+    if share % size:
+        raise NanopoetError(
+            f"params.yaml: pretrain.micro_batch_size = {size} does not divide the {share} windows "
+            f"that a process has of a batch; change it or pretrain.batch_size"
+        )
+    return size

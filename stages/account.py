@@ -77,8 +77,8 @@ class Account:
         started: Unix time in milliseconds.
         status: RUNNING, FINISHED, FAILED or KILLED.
         records: the steps made.
-        moments: step → Unix time in milliseconds, and tokens per second so far; for steps made
-            in this process.
+        moments: step → Unix time in milliseconds, and rates by name, such as tokens per second
+            so far; for steps made in this process.
         parameter_count: numbers in the model.
         run_id: the run in the store, once there is one.
         model: the finished model's folder.
@@ -92,7 +92,7 @@ class Account:
     started: int
     status: str = "RUNNING"
     records: list[StepRecord] = field(default_factory=list)
-    moments: dict[int, tuple[int, float]] = field(default_factory=dict)
+    moments: dict[int, tuple[int, dict[str, float]]] = field(default_factory=dict)
     run_id: str | None = None
     model: Path | None = None
     evaluation: Evaluation | None = None

@@ -1,18 +1,26 @@
 """Token arrays → models/poet/: weights, vocabulary, loss history, samples; and an MLflow run."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
+from nanopoet import distributed
 from nanopoet.checkpoint import save_model
 from nanopoet.device import keep_freed_memory
 from nanopoet.files import write_json
 from nanopoet.generate import as_lines
 from nanopoet.history import write_history
-from nanopoet.params import load_params
-from nanopoet.resume import discard_state, restore_state, save_state, scratch_folder
+from nanopoet.params import Params, load_params
+from nanopoet.resume import (
+    broadcast_state,
+    discard_state,
+    restore_state,
+    save_state,
+    scratch_folder,
+)
 from nanopoet.tensors import TokenArrays
 from nanopoet.tokenizer import CharTokenizer
 from nanopoet.train import StepRecord, Trainer, build_model
@@ -24,6 +32,14 @@ MODEL = Path("models/poet")
 
 def main() -> None:
     params = load_params()
+    if params.pretrain.torchrun and not distributed.is_launched():
+        distributed.launch(params.pretrain.torchrun, "stages.pretrain")
+        return
+    with distributed.process_group(lead="DVC_STAGE" in os.environ):
+        _pretrain(params)
+
+
+def _pretrain(params: Params) -> None:
     keep_freed_memory()
     recipe = params.pretrain
     tokenizer = CharTokenizer.load("data/vocab.json")
@@ -31,17 +47,28 @@ def main() -> None:
     val_tokens = TokenArrays.load("data/val").tokens
     model = build_model(tokenizer.vocab_size, recipe)
     trainer = Trainer(model, train_tokens, val_tokens, tokenizer, recipe)
+    if distributed.rank() > 0:  # process 0 does all that is told and kept
+        broadcast_state(trainer)
+        for _ in trainer:
+            pass
+        return
     print(f"pretrain: {trainer.machine}", flush=True)
 
     root = ROOT / ".nanopoet/resume"
     with scratch_folder(root, trainer, [train_tokens, val_tokens]) as scratch:
         run_id = restore_state(scratch, trainer)
+        broadcast_state(trainer)
         if trainer.step:
             print(f"pretrain: goes on after step {trainer.step - 1}", flush=True)
         lock = scratch.with_suffix(".lock")
         with tracking.open_run(params, run_id, trainer.records, lock) as mlflow_run:
             for record, tokens_per_second in _with_bar(trainer):
-                mlflow_run.log_step(record, tokens_per_second)
+                tflop_per_second = tokens_per_second * trainer.flops_per_token / 1e12
+                rates = {
+                    "tokens_per_second": tokens_per_second,
+                    "tflop_per_second": tflop_per_second,
+                }
+                mlflow_run.log_step(record, rates)
                 if trainer.step % recipe.checkpoint_every == 0:
                     save_state(scratch, trainer, mlflow_run.account.run_id)
             origin = {"steps": recipe.max_steps, "pretrain": recipe.model_dump()}

@@ -1,5 +1,6 @@
 """What every stage does around its `main`: plain errors, and a note of how long it took."""
 
+import gc
 import json
 import os
 import signal
@@ -28,6 +29,8 @@ def run(main: Callable[[], None]) -> None:
     A mistake of the user ends in one line and status 1, an interruption in one
     line and the status that a shell gives it; a traceback is a bug of ours.
     """
+    gc.enable()
+    gc.freeze()  # what was imported stays: neither a collection nor the exit has to look at it
     name = Path(sys.argv[0]).stem
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a shell
@@ -44,6 +47,7 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(130)
     if name not in {"summary", "ui", "mend"}:
         write_json(TIMINGS, read_timings() | {name: round(time.monotonic() - start, 1)})
+    gc.freeze()
 
 
 def read_timings() -> dict[str, float]:
@@ -88,6 +92,8 @@ def _interrupt(_signum: int, _frame: FrameType | None) -> None:
     training's lock while it still sends steps, which a next training then sends as well.
     """
     if _interrupted.is_set():
+        if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun passes on what the terminal sent to all
+            return
         os._exit(130)
     _interrupted.set()
     raise KeyboardInterrupt

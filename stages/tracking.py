@@ -70,9 +70,9 @@ class LiveRun:
         self._thread = threading.Thread(target=self._keep_up, name="tracking", daemon=True)
         self._thread.start()
 
-    def log_step(self, record: StepRecord, tokens_per_second: float) -> None:
-        """Take down a step; it is sent soon."""
-        self.account.moments[record.step] = now(), tokens_per_second
+    def log_step(self, record: StepRecord, rates: dict[str, float]) -> None:
+        """Take down a step and how quick the training is; it is sent soon."""
+        self.account.moments[record.step] = now(), rates
         self.account.records.append(record)
 
     def close(self, status: str) -> None:
@@ -297,15 +297,14 @@ class _Courier:
 
     def _metrics(self, record: StepRecord) -> list[Metric]:
         # Steps of a process before have no moment of their own, but come before all others.
-        at, tokens_per_second = self.account.moments.get(record.step, (self.account.started, None))
+        at, rates = self.account.moments.get(record.step, (self.account.started, {}))
         values = {
             "loss/train": record.loss_train,
             "loss/val": record.loss_val,
             "grad_norm": record.grad_norm,
             "lr": record.lr,
             "tokens": record.tokens,
-            "tokens_per_second": tokens_per_second,
-        }
+        } | rates
         return [Metric(k, v, at, record.step) for k, v in values.items() if v is not None]
 
     def _send_model(self, run: Run) -> Run:

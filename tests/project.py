@@ -13,8 +13,11 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[1]
 
 PROBE = """
-import json, mlflow
+import gc, json
+gc.disable()  # as a stage does
+import mlflow
 from stages.tracking import store_and_experiment
+gc.freeze()
 store, experiment = store_and_experiment()
 client = mlflow.MlflowClient()
 try:

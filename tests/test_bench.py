@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from bench import seed, speed, time_to_loss
+from bench import seed, time_to_loss
 from bench.memory import peak_bytes
 from bench.trial import changed_params, hold_out
 from nanopoet.classic import GPTLanguageModel
 from nanopoet.errors import NanopoetError
+from nanopoet.flops import flops_per_token
 from nanopoet.params import load_params
 from nanopoet.tensors import encode_poems
 from nanopoet.tokenizer import CharTokenizer
+from nanopoet.train import build_model
 from tests.conftest import make_poems
 from tests.project import ROOT
 
@@ -42,7 +44,8 @@ def test_flops_are_those_of_the_products() -> None:
     changes = {"layer_num": 1, "emb_size": 8, "mlp_size": 4, "block_size": 16, "head_num": 2}
     small = params.model_copy(update=changes)
     products = 4 * 8 * 8 + 3 * 8 * 4 + 11_868 * 8
-    assert speed.flops_per_token(small) == 6 * products + 12 * 8 * 16 / 2
+    model = build_model(11_868, small)
+    assert flops_per_token(model) == 6 * products + 12 * 8 * 16 / 2
 
 
 def test_the_held_out_poems_are_not_trained_on() -> None:

@@ -275,6 +275,6 @@ def test_the_documented_commands_run(project: Project, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("明月") == 6
+    assert done.stdout.count("明月") >= 6  # once for each poem that was asked for; more by chance
     assert (here.folder / "poet-hf/model.safetensors").is_file()
     assert (here.folder / "poet.gguf").is_file()

@@ -1,7 +1,10 @@
 """What holds for both models."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch.autograd.graph import saved_tensors_hooks
 
 from nanopoet.cache import KVCache
 from nanopoet.language_model import LanguageModel
@@ -39,6 +42,32 @@ def test_the_generator_decides_the_weights() -> None:
         )
         assert all(torch.equal(one[name], same[name]) for name in one)
         assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_activation_checkpointing_changes_no_gradient(model: LanguageModel) -> None:
+    """Not even with dropout, which has to drop the same again. It keeps less on the way."""
+    idx, targets = torch.randint(30, (2, 3, 8))
+    model.train()
+    found = []
+    for model.activation_checkpointing in (False, True):
+        kept: list[torch.Tensor] = []
+        with torch.random.fork_rng(), saved_tensors_hooks(_note(kept), lambda x: x):
+            torch.manual_seed(1)
+            loss = model.loss(idx, targets)
+            gradients = torch.autograd.grad(loss, list(model.parameters()))
+        found.append((loss, gradients, sum(tensor.numel() for tensor in kept)))
+    [plain, checkpointed] = found
+    assert torch.equal(plain[0], checkpointed[0])
+    assert all(map(torch.equal, plain[1], checkpointed[1]))
+    assert checkpointed[2] < plain[2]
+
+
+def _note(kept: list[torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    return pack
 
 
 def test_shapes_and_losses(model: LanguageModel) -> None:

@@ -309,6 +309,16 @@ def test_ctrl_c_while_it_still_imports_is_no_traceback(unchanged: Project) -> No
     assert process.returncode == -signal.SIGINT
 
 
+def test_garbage_is_collected_but_for_what_was_imported() -> None:
+    script = "import gc, sys; sys.argv = ['-m']; import stages; print(gc.isenabled())\n"
+    script += "from stages.stage import run; sys.argv = ['mend']\n"
+    script += "run(lambda: print(gc.isenabled(), gc.get_freeze_count() > 10_000))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\nTrue True\n"
+
+
 @pytest.mark.parametrize("name", [".dvc/tmp/rwlock", "dvc.lock"])
 def test_what_kill_9_has_cut_off_is_removed(unchanged: Project, name: str) -> None:
     """DVC writes it in place, and is stuck afterwards."""

@@ -97,7 +97,7 @@ def test_an_account_is_kept_whole(tmp_path: Path) -> None:
             samples={"": "山"},
         ),
     ]  # fmt: skip
-    account.moments = {1: (1234, 5.5)}
+    account.moments = {1: (1234, {"tokens_per_second": 5.5})}
     account.evaluation = Evaluation({"evaluate.seed": "1"}, {"x": {"y": 1.0}}, "山\n", "<p>")
     account.model = tmp_path / "model"
     account.save(tmp_path / "kept")

@@ -185,7 +185,11 @@ def running(project: Project, output: IO[str]) -> Iterator["subprocess.Popen[str
         # What runs in the background of a shell has it ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as dvc:
-        yield dvc
+        try:
+            yield dvc
+        except BaseException:  # it would be waited for
+            os.killpg(dvc.pid, signal.SIGKILL)
+            raise
 
 
 def _wait(process: "subprocess.Popen[str]", seconds: float) -> bool:
@@ -226,7 +230,7 @@ def _stage(process: psutil.Process) -> str:
         command = process.cmdline()
     except psutil.NoSuchProcess:
         return ""
-    modules = [part for part in command[1:3] if part.startswith("stages.")]
+    modules = [part for part in command[1:4] if part.startswith("stages.")]
     return modules[0].removeprefix("stages.") if modules else ""
 
 

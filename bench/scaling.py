@@ -1,0 +1,153 @@
+"""Model sizes and numbers of processes on this machine: `python -m bench.scaling`.
+
+Prints a table and writes it to docs/scaling-<device>.md. Each row comes from processes of its
+own that train on random tokens, not compiled. With `--device cuda` each has a GPU.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from bench import speed
+from bench.memory import peak_bytes
+from nanopoet import distributed
+from nanopoet.device import choose_device, describe, keep_freed_memory
+from nanopoet.errors import NanopoetError
+from nanopoet.files import atomic_write
+from nanopoet.params import PretrainParams, load_params
+from nanopoet.recipes import load_recipe
+
+RECIPES = "default", "small", "medium", "large"
+WARM_UP, STEPS = 2, 3
+WINDOWS = {"cpu": 8, "cuda": None}
+"""Windows of a step; None leaves those of the recipe. On a CPU they would take minutes."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument(
+        "--more", type=int, nargs="*", default=[2], metavar="N", help="processes, beside one"
+    )
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
+    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        with distributed.process_group(lead=False):
+            _train(torch.device(arguments.device), **arguments.child)
+        return
+    device = choose_device(arguments.device)
+    text = f"# Measured by `python -m bench.scaling --device {device.type}`\n\n"
+    text += f"{describe(device)}, torch {torch.__version__}.\n\n{_table(arguments, device)}\n"
+    print(text)
+    with atomic_write(f"docs/scaling-{device.type}.md") as file:
+        file.write(text.encode())
+
+
+def _table(arguments: argparse.Namespace, device: torch.device) -> str:
+    columns = [
+        "recipe", "parameters, M", "processes", "activation checkpointing", "windows a step",
+        "tokens/s", "× one process", "TFLOP/s", "share of the products' own rate",
+        "peak memory of a process, GB",
+    ]  # fmt: skip
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    variants = [
+        (recipe, count, checkpointing)
+        for recipe in arguments.recipes
+        for count, checkpointing in [(1, False), (1, True), *((n, False) for n in arguments.more)]
+    ]
+    for recipe, count, checkpointing in tqdm(variants, unit="training", disable=None):
+        row = _measure(device, recipe, count, checkpointing)
+        if count == 1 and not checkpointing:
+            one = row
+        rate = one["rate"] * (count if device.type == "cuda" else 1)
+        cells = [
+            recipe,
+            f"{row['parameters'] / 1e6:.1f}",
+            count,
+            "yes" if checkpointing else "no",
+            f"{row['windows']} × {row['block_size']}",
+            f"{row['tokens_per_second']:,.0f}",
+            f"{row['tokens_per_second'] / one['tokens_per_second']:.2f}",
+            f"{row['flops'] / 1e12:.3f}",
+            f"{row['flops'] / rate:.2f}",
+            f"{row['peak_gb']:.2f}",
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def _measure(device: torch.device, recipe: str, count: int, checkpointing: bool) -> dict[str, Any]:
+    """A row, from `count` processes."""
+    child = json.dumps({"recipe": recipe, "checkpointing": checkpointing})
+    command = ["-m", "bench.scaling", "--device", device.type, "--child", child]
+    threads = max(1, torch.get_num_threads() // count)
+    if count > 1:
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+        command = [*launcher, *command]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", *command],
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise NanopoetError(f"{recipe} with {count} processes ended with {done.returncode}")
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return row
+
+
+def _train(device: torch.device, recipe: str, checkpointing: bool) -> None:
+    """What one process does; the first tells the figures of all."""
+    keep_freed_memory()
+    params = _params(recipe, device, checkpointing)
+    trainer = speed.make_trainer(params, device)
+    steps = iter(trainer)
+    for _ in range(WARM_UP):
+        next(steps)
+    times = []
+    for _ in range(STEPS):
+        start = time.perf_counter()
+        next(steps)  # ends with the norm of the gradient, so a GPU has done all but the update
+        times.append(time.perf_counter() - start)
+    if distributed.rank() > 0:
+        return
+    tokens_per_second = params.batch_size * params.block_size / min(times)
+    cuda = device.type == "cuda"
+    dtype = torch.bfloat16 if trainer.precision == "bf16" else torch.float32
+    peak = torch.cuda.max_memory_allocated() if cuda else peak_bytes()
+    figures = {
+        "parameters": trainer.model.num_parameters,
+        "windows": params.batch_size,
+        "block_size": params.block_size,
+        "tokens_per_second": tokens_per_second,
+        "flops": tokens_per_second * trainer.flops_per_token,
+        "peak_gb": peak / 1e9,
+    }
+    if distributed.world_size() == 1 and not checkpointing:
+        del trainer, steps
+        figures["rate"] = speed.matmul_rate(device, params, dtype)
+    print(json.dumps(figures))
+
+
+def _params(recipe: str, device: torch.device, checkpointing: bool) -> PretrainParams:
+    params = load_params() if recipe == "default" else load_recipe(recipe)[0]
+    changes: dict[str, Any] = {"activation_checkpointing": checkpointing, "compile": "off"}
+    if windows := WINDOWS[device.type]:
+        changes |= {"batch_size": windows, "micro_batch_size": windows // 2}
+    return params.pretrain.model_copy(update=changes)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except NanopoetError as error:
+        raise SystemExit(f"error: {error}") from None
