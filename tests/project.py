@@ -1,10 +1,12 @@
 """A copy of the repository in which the pipeline runs for real, but small."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,32 +14,64 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 
-PROBE = """
-import gc, json
-gc.disable()  # as a stage does
-import mlflow
-from stages.tracking import store_and_experiment
-gc.freeze()
-store, experiment = store_and_experiment()
-client = mlflow.MlflowClient()
-try:
-    best = client.get_model_version_by_alias("nanopoet", "best").run_id
-except mlflow.MlflowException:
-    best = None
-runs = client.search_runs([experiment], order_by=["attributes.start_time ASC"])
-print(json.dumps([{
-    "id": run.info.run_id, "best": run.info.run_id == best,
-    "status": run.info.status, "params": run.data.params,
-    "metrics": run.data.metrics, "tags": run.data.tags,
-    "inputs": [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs],
-    "models": [output.model_id for output in run.outputs.model_outputs],
-    "val": [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "loss/val")],
-    "train": [m.step for m in client.get_metric_history(run.info.run_id, "loss/train")],
-    "name": run.info.run_name,
-    "files": [f.path for f in client.list_artifacts(run.info.run_id)],
-    "pictures": [f.path for f in client.list_artifacts(run.info.run_id, "plots")],
-} for run in runs]))
-"""
+# What imports MLflow for seconds does it once: a process whose forks look into stores.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    [
+        "matplotlib.figure",
+        "mlflow.pyfunc",
+        "mlflow.store.model_registry.sqlalchemy_store",
+        "mlflow.store.tracking.sqlalchemy_store",
+        "mlflow.system_metrics.system_metrics_monitor",
+        "pandas",
+        "pydantic",
+        "safetensors.torch",
+        "torch.distributed.run",
+    ]
+)
+
+
+def _look(folder: Path, environment: dict[str, str], answer: Connection) -> None:
+    """What MLflow holds of each run of the project in a folder, as `stages.tracking` finds it."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    import mlflow
+
+    from stages.tracking import store_and_experiment
+
+    assert Path(sys.modules["stages.tracking"].__file__ or "").parents[1] == folder
+    _, experiment = store_and_experiment()
+    client = mlflow.MlflowClient()
+    try:
+        best = client.get_model_version_by_alias("nanopoet", "best").run_id
+    except mlflow.MlflowException:
+        best = None
+    found = []
+    for run in client.search_runs([experiment], order_by=["attributes.start_time ASC"]):
+        assert run.inputs is not None
+        assert run.outputs is not None
+        run_id, steps = run.info.run_id, client.get_metric_history
+        found.append(
+            {
+                "id": run_id,
+                "best": run_id == best,
+                "name": run.info.run_name,
+                "status": run.info.status,
+                "params": run.data.params,
+                "metrics": run.data.metrics,
+                "tags": run.data.tags,
+                "inputs": [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs],
+                "models": [output.model_id for output in run.outputs.model_outputs],
+                "val": [(m.step, m.value) for m in steps(run_id, "loss/val")],
+                "train": [m.step for m in steps(run_id, "loss/train")],
+                "files": [file.path for file in client.list_artifacts(run_id)],
+                "pictures": [file.path for file in client.list_artifacts(run_id, "plots")],
+            }
+        )
+    answer.send(found)
 
 
 class Project:
@@ -60,7 +94,6 @@ class Project:
         ):
             shutil.copy(ROOT / name, folder / name)
         subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-        (folder / "tests_probe.py").write_text(PROBE, encoding="utf-8")
         self.set(**changes)
 
     @classmethod
@@ -123,7 +156,15 @@ class Project:
 
     def tracked(self) -> list[dict[str, Any]]:
         """What MLflow holds of each run, the oldest first."""
-        done = self.run("tests_probe")
-        assert done.returncode == 0, done.stderr
-        runs: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+        receiver, sender = _FORKS.Pipe(duplex=False)
+        arguments = self.folder.resolve(), self.environment, sender
+        process = _FORKS.Process(target=_look, args=arguments)
+        process.start()
+        sender.close()
+        try:
+            runs: list[dict[str, Any]] = receiver.recv()
+        except EOFError:
+            raise AssertionError("looking into MLflow's store failed; see above") from None
+        finally:
+            process.join()
         return runs

@@ -264,8 +264,10 @@ def test_the_documented_commands_run(project: Project, tmp_path: Path) -> None:
     here.commit()
     page = (ROOT / "docs/command.md").read_text(encoding="utf-8")
     script = "".join(re.findall(r"```bash\n(.*?)```", page, re.DOTALL))
-    assert script.count("nanopoet ") == 8
-    known = f'nanopoet() {{ "{sys.executable}" -m nanopoet.cli "$@"; }}\nset -eo pipefail\n'
+    assert script.count("nanopoet ") == 10
+    run_id = here.tracked()[-1]["id"]
+    known = f'run_id={run_id}; path_or_url="{here.folder}"\n'
+    known += f'nanopoet() {{ "{sys.executable}" -m nanopoet.cli "$@"; }}\nset -eo pipefail\n'
     done = subprocess.run(
         ["bash", "-c", known + script],
         cwd=here.folder,
@@ -275,6 +277,6 @@ def test_the_documented_commands_run(project: Project, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("明月") >= 6  # once for each poem that was asked for; more by chance
+    assert done.stdout.count("明月") >= 8  # once for each poem that was asked for; more by chance
     assert (here.folder / "poet-hf/model.safetensors").is_file()
     assert (here.folder / "poet.gguf").is_file()
