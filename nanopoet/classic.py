@@ -120,7 +120,7 @@ class GPTLanguageModel(LanguageModel):
     def _hidden(self, idx: Tensor, cache: KVCache | None) -> Tensor:
         start = cache.length if cache else 0
         positions = self.position_embedding.weight[start : start + idx.shape[1]]
-        x = self.token_embedding(idx) + positions
+        x = self._embed(idx) + positions
         for layer, block in enumerate(self.blocks):
             x = self._run(block, x, cache, layer)
         if cache:

@@ -52,6 +52,16 @@ class LanguageModel(nn.Module, ABC):
     def _hidden(self, idx: Tensor, cache: KVCache | None) -> Tensor:
         """(B, T) token ids → (B, T, C), what the output layer reads."""
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _embed(self, idx: Tensor) -> Tensor:
+        """(B, T) token ids → (B, T, C); not compiled.
+
+        The compiler's threads add up the gradient in whatever order they come (atomic additions),
+        so that no two trainings would end alike.
+        """
+        x: Tensor = self.token_embedding(idx)
+        return x
+
     def _run(self, block: nn.Module, *inputs: Any) -> Tensor:
         """What a block makes of its inputs."""
         if self.activation_checkpointing and torch.is_grad_enabled():

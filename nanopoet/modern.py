@@ -171,7 +171,7 @@ class ModernLanguageModel(LanguageModel):
 
     def _hidden(self, idx: Tensor, cache: KVCache | None) -> Tensor:
         start = cache.length if cache else 0
-        x = self.token_embedding(idx)
+        x = self._embed(idx)
         head_size = self.config["emb_size"] // self.config["head_num"]
         tables = rotary_tables(start, start + idx.shape[1], head_size, x.device)
         cos, sin = (table[:, None, None] for table in tables)  # (T, 1, 1, D)
