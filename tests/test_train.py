@@ -165,6 +165,9 @@ def test_a_damaged_history_is_named(tmp_path: Path, run: Train) -> None:
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf"
+)  # torch's own
 @pytest.mark.parametrize("recipe", [CLASSIC, MODERN])
 def test_compiled_it_is_the_same_training(run: Train, recipe: dict[str, Any]) -> None:
     """Dropout draws the same numbers; only the last bits differ."""
@@ -173,3 +176,24 @@ def test_compiled_it_is_the_same_training(run: Train, recipe: dict[str, Any]) ->
     for one, other in zip(plain, compiled, strict=True):
         assert other.loss_train == pytest.approx(one.loss_train, abs=1e-4)
         assert other.grad_norm == pytest.approx(one.grad_norm, rel=1e-3)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf"
+)  # torch's own
+@pytest.mark.parametrize("recipe", [CLASSIC, MODERN])
+def test_compiled_and_with_two_threads_it_ends_in_the_same_bits(
+    run: Train, recipe: dict[str, Any]
+) -> None:
+    """Many positions of a batch share an embedding; their gradients add up in one order."""
+    batch = {"batch_size": 64, "micro_batch_size": 64, "block_size": 32, "eval_every": 100}
+    torch.set_num_threads(2)
+    try:
+        first, *others = [
+            _weights(run(**recipe, **batch, max_steps=3, compile="on")[0]) for _ in range(4)
+        ]
+    finally:
+        torch.set_num_threads(1)
+    assert all(torch.equal(other, first) for other in others)
