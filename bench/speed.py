@@ -61,10 +61,9 @@ def _ours(params: PretrainParams, device: torch.device) -> Iterator[int]:
 
 
 def make_trainer(params: PretrainParams, device: torch.device) -> Trainer:
-    """A training without looks and without end, on random tokens."""
-    params = params.model_copy(
-        update={"device": device.type, "max_steps": 1_000_000, "eval_every": 1_000_001}
-    )
+    """A training without end on random tokens, with one look, at the first step, that is short."""
+    changes = {"device": device.type, "max_steps": 1_000_000, "eval_every": 1_000_001}
+    params = params.model_copy(update=changes | {"eval_windows": 1, "sample_length": 1})
     tokenizer = CharTokenizer.from_characters("".join(map(chr, range(0x4E00, 0x4E00 + 11_857))))
     tokens = np.random.default_rng(0).integers(1, VOCAB_SIZE, 1_000_000).astype(np.uint16)
     return Trainer(build_model(VOCAB_SIZE, params), tokens, tokens, tokenizer, params)
