@@ -35,6 +35,8 @@ TIMEOUT = timedelta(minutes=10)
 """How long to wait for a process that says nothing, such as one whose machine is gone."""
 _lead = 0
 """torch's rank of the process that is number 0 here."""
+_kept: list[nn.Module] = []
+"""What must not be destroyed before the process ends; see `process_group`."""
 
 
 class _LostPeerError(NanopoetError):
@@ -114,7 +116,9 @@ def process_group(lead: bool) -> Iterator[None]:
     """Join the processes that `torchrun` started; without it this one is alone.
 
     Gloo carries tensors of the CPU, NCCL those of CUDA. Errors go to the process that called
-    `launch`, which says them once.
+    `launch`, which says them once. What `torchrun` started ends where the context does, at once:
+    torch's gloo may wait for Python's lock in a thread that its destructor, which has the lock,
+    waits for, and then this process would hang.
 
     Args:
         lead: whether this machine's first process should be number 0. If several or none want
@@ -123,17 +127,19 @@ def process_group(lead: bool) -> Iterator[None]:
     if not is_launched():
         yield
         return
+    status = 0
     try:
         _join(lead)
         yield
-        dist.destroy_process_group()
     except KeyboardInterrupt:
-        sys.exit(130)
+        status = 130
     except (NanopoetError, OSError) as error:
         get_error_handler().record_exception(error)
-        sys.exit(1)
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway
+        status = 1
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _join(lead: bool) -> None:
@@ -202,7 +208,9 @@ def data_parallel(model: LanguageModel) -> nn.Module:
     if world_size() == 1:
         return loss
     with peers():
-        return DistributedDataParallel(loss, gradient_as_bucket_view=True)
+        ddp = DistributedDataParallel(loss, gradient_as_bucket_view=True)
+    _kept.append(ddp)
+    return ddp
 
 
 @contextmanager

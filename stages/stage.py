@@ -21,6 +21,8 @@ ROOT = Path(os.environ.get("DVC_ROOT") or Path(__file__).parents[1])
 TIMINGS = Path(".nanopoet/timings.json")
 """Seconds that each stage took when it last ran. No DVC output: it differs from run to run."""
 _interrupted = threading.Event()
+_LAUNCHED = "TORCHELASTIC_RUN_ID" in os.environ
+"""Whether this is one of several processes that a stage has started, which speaks for them."""
 
 
 def run(main: Callable[[], None]) -> None:
@@ -43,7 +45,8 @@ def run(main: Callable[[], None]) -> None:
     except (NanopoetError, OSError) as error:
         sys.exit(f"error: {name}: {error}")
     except KeyboardInterrupt:
-        print(f"\n{name}: interrupted; run again", file=sys.stderr)
+        if not _LAUNCHED:
+            print(f"\n{name}: interrupted; run again", file=sys.stderr)
         sys.exit(130)
     if name not in {"summary", "ui", "mend"}:
         write_json(TIMINGS, read_timings() | {name: round(time.monotonic() - start, 1)})
@@ -92,7 +95,7 @@ def _interrupt(_signum: int, _frame: FrameType | None) -> None:
     training's lock while it still sends steps, which a next training then sends as well.
     """
     if _interrupted.is_set():
-        if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun passes on what the terminal sent to all
+        if _LAUNCHED:  # torchrun passes on what the terminal sent to all
             return
         os._exit(130)
     _interrupted.set()
