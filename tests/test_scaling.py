@@ -20,14 +20,7 @@ PAGE = (ROOT / "docs/scaling.md").read_text(encoding="utf-8")
 
 
 def _run(project: Project, command: str) -> str:
-    done = subprocess.run(
-        shlex.split(command),
-        cwd=project.folder,
-        env=project.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = project.run(*shlex.split(command))
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

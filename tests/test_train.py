@@ -163,12 +163,19 @@ def test_a_damaged_history_is_named(tmp_path: Path, run: Train) -> None:
         read_history(tmp_path)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-@pytest.mark.filterwarnings(
-    "ignore:The .grad attribute of a Tensor that is not a leaf"
-)  # torch's own
-@pytest.mark.parametrize("recipe", [CLASSIC, MODERN])
+def both_compiled(test: Callable[..., None]) -> Callable[..., None]:
+    """A test of both recipes that needs torch's compiler."""
+    for mark in (
+        pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++"),
+        pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"),
+        pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor"),  # torch looks itself
+        pytest.mark.parametrize("recipe", [CLASSIC, MODERN]),
+    ):
+        test = mark(test)
+    return test
+
+
+@both_compiled
 def test_compiled_it_is_the_same_training(run: Train, recipe: dict[str, Any]) -> None:
     """Dropout draws the same numbers; only the last bits differ."""
     _, plain = run(**recipe, max_steps=3, compile="off")
@@ -178,12 +185,7 @@ def test_compiled_it_is_the_same_training(run: Train, recipe: dict[str, Any]) ->
         assert other.grad_norm == pytest.approx(one.grad_norm, rel=1e-3)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-@pytest.mark.filterwarnings(
-    "ignore:The .grad attribute of a Tensor that is not a leaf"
-)  # torch's own
-@pytest.mark.parametrize("recipe", [CLASSIC, MODERN])
+@both_compiled
 def test_compiled_and_with_two_threads_it_ends_in_the_same_bits(
     run: Train, recipe: dict[str, Any]
 ) -> None:
