@@ -5,7 +5,7 @@ from typing import Any
 
 import vl_convert
 
-from nanopoet.train import StepRecord
+from nanopoet.history import StepRecord
 
 Rows = Sequence[Mapping[str, Any]]
 

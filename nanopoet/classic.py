@@ -117,13 +117,12 @@ class GPTLanguageModel(LanguageModel):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def _hidden(self, idx: Tensor, cache: KVCache | None) -> Tensor:
+    def _hidden(self, x: Tensor, cache: KVCache | None) -> Tensor:
         start = cache.length if cache else 0
-        positions = self.position_embedding.weight[start : start + idx.shape[1]]
-        x = self._embed(idx) + positions
+        x = x + self.position_embedding.weight[start : start + x.shape[1]]
         for layer, block in enumerate(self.blocks):
             x = self._run(block, x, cache, layer)
         if cache:
-            cache.advance(idx.shape[1])
+            cache.advance(x.shape[1])
         y: Tensor = self.ln_f(x)
         return y

@@ -157,7 +157,7 @@ def _write(args: argparse.Namespace) -> None:
     import torch
 
     from nanopoet.checkpoint import load_model
-    from nanopoet.generate import iter_lines
+    from nanopoet.lines import iter_lines
     from nanopoet.writer import Writer
 
     with _model_folder(args) as folder:

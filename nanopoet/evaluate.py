@@ -1,7 +1,6 @@
 """How well a model predicts poems that it has not seen, token by token."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,7 +9,8 @@ from tqdm import tqdm
 
 from nanopoet.device import Precision, autocast
 from nanopoet.language_model import LanguageModel
-from nanopoet.tensors import Array, TokenArrays, check_length, windows_at
+from nanopoet.prediction import TokenScores
+from nanopoet.tensors import TokenArrays, check_length, target_stream, windows_at
 from nanopoet.tokenizer import BEGIN_ID, CharTokenizer
 
 _ROWS = 256
@@ -34,44 +34,6 @@ def scoring_windows(length: int, block_size: int, context: int) -> Iterator[tupl
         start = min(max(0, done - context), length - block_size)
         yield start, done
         done = start + block_size
-
-
-@dataclass(frozen=True)
-class TokenScores:
-    """How a model predicted the n tokens of N poems, separators included.
-
-    Attributes:
-        targets: (n,) the ids; poem i's are `targets[offsets[i]:offsets[i + 1]]`, in which its
-            characters come first, then, where poems are separated, the BEGIN that ends it.
-        offsets: (N + 1,).
-        nats: (n,) what each takes to encode.
-        ranks: (n,) how many ids were thought likelier.
-        confidence: (n,) probability of the likeliest id.
-    """
-
-    targets: Array
-    offsets: Array
-    nats: Array
-    ranks: Array
-    confidence: Array
-
-    @property
-    def poem_nats(self) -> Array:
-        """Nats of each poem, (N,), the separator that ends it included."""
-        return sum_by_poem(self.nats, self.offsets)
-
-
-def sum_by_poem(values: Array, offsets: Array) -> Array:
-    """Sum of (n,) values within each poem, (N,)."""
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    return np.diff(total[offsets])
-
-
-def target_stream(arrays: TokenArrays) -> Array:
-    """(n + 1,) ids: BEGIN, then the n tokens to predict, each after all that stand before it."""
-    begin = np.array([BEGIN_ID], dtype=arrays.tokens.dtype)
-    parts = [arrays.tokens, begin] if arrays.separated else [begin, arrays.tokens]
-    return np.concatenate(parts)
 
 
 @torch.inference_mode()

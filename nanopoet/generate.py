@@ -1,6 +1,6 @@
 """Sampling from a model."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -150,25 +150,3 @@ def _sample(
     # Rounding may put the point at the very end, behind the last id that is possible at all.
     last = torch.searchsorted(share, total)
     return torch.minimum(torch.searchsorted(share, point, right=True), last)
-
-
-def as_lines(text: str) -> str:
-    """Break a text after each `。`, as a poem is printed.
-
-    >>> print(as_lines("白日依山盡，黃河入海流。欲窮千里目，更上一層樓。"))
-    白日依山盡，黃河入海流。
-    欲窮千里目，更上一層樓。
-    """
-    return text.replace("。", "。\n").removesuffix("\n")
-
-
-def iter_lines(characters: Iterable[str]) -> Iterator[str]:
-    r"""What `as_lines` makes of a text, for characters that come one at a time.
-
-    >>> list(iter_lines("山。水。"))
-    ['山', '。', '\n水', '。']
-    """
-    ended = False
-    for character in characters:
-        yield "\n" + character if ended else character
-        ended = character == "。"

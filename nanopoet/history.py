@@ -8,6 +8,7 @@ samples.json      step → prompt → poem, per look
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,33 @@ import orjson
 
 from nanopoet.errors import NanopoetError
 from nanopoet.files import atomic_write, write_json
-from nanopoet.train import StepRecord
 
 _HISTORY = ("step", "tokens", "lr", "loss_train", "grad_norm")
 _EVALUATIONS = ("step", "tokens", "loss_val")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """What there is to tell of a step. Steps count from 0, as the seed's do.
+
+    Attributes:
+        step: number of the update.
+        tokens: training tokens seen, this update's included.
+        lr: learning rate of the update, as `pretrain.lr` counts it.
+        loss_train: loss on its batch before it, in nats per character, with dropout.
+        grad_norm: Euclidean norm of the gradient of the mean loss per token.
+        loss_val: loss on the fixed validation windows after it, in nats per character; None
+            between evaluations.
+        samples: what the model writes after it, poem by prompt; None between evaluations.
+    """
+
+    step: int
+    tokens: int
+    lr: float
+    loss_train: float
+    grad_norm: float
+    loss_val: float | None = None
+    samples: dict[str, str] | None = None
 
 
 def write_history(folder: str | Path, records: Sequence[StepRecord]) -> None:

@@ -41,7 +41,7 @@ class LanguageModel(nn.Module, ABC):
     blocks: nn.ModuleList
     lm_head: nn.Linear
     activation_checkpointing = False
-    _compiled: tuple[Callable[[Tensor], Tensor], Kernel] | None = None
+    _compiled: tuple[Callable[[Tensor, None], Tensor], Kernel] | None = None
 
     @property
     def num_parameters(self) -> int:
@@ -49,18 +49,8 @@ class LanguageModel(nn.Module, ABC):
         return sum(parameter.numel() for parameter in self.parameters())
 
     @abstractmethod
-    def _hidden(self, idx: Tensor, cache: KVCache | None) -> Tensor:
-        """(B, T) token ids → (B, T, C), what the output layer reads."""
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _embed(self, idx: Tensor) -> Tensor:
-        """(B, T) token ids → (B, T, C); not compiled.
-
-        The compiler's threads add up the gradient in whatever order they come (atomic additions),
-        so that no two trainings would end alike.
-        """
-        x: Tensor = self.token_embedding(idx)
-        return x
+    def _hidden(self, x: Tensor, cache: KVCache | None) -> Tensor:
+        """(B, T, C), embedded tokens → (B, T, C), what the output layer reads."""
 
     def _run(self, block: nn.Module, *inputs: Any) -> Tensor:
         """What a block makes of its inputs."""
@@ -82,11 +72,15 @@ class LanguageModel(nn.Module, ABC):
         """
         held = cache.length if cache else 0
         assert held == 0 or idx.shape[1] == 1, "the causal mask is that of a beginning"
+        return self._hidden(self._embed(idx, held), cache)
+
+    def _embed(self, idx: Tensor, held: int = 0) -> Tensor:
         if self.block_size < held + idx.shape[1]:
             raise ValueError(
                 f"{held + idx.shape[1]} tokens are more than block_size {self.block_size}"
             )
-        return self._hidden(idx, cache)
+        x: Tensor = self.token_embedding(idx)
+        return x
 
     def forward(
         self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None
@@ -109,9 +103,9 @@ class LanguageModel(nn.Module, ABC):
 
     def loss(self, idx: Tensor, targets: Tensor) -> Tensor:
         """The loss that `forward` gives, without ever holding the logits of all positions."""
-        hidden, kernel = self._compiled or (self.hidden, softmax_gradient)
+        hidden, kernel = self._compiled or (self._hidden, softmax_gradient)
         return linear_cross_entropy(
-            hidden(idx).flatten(0, 1),
+            hidden(self._embed(idx), None).flatten(0, 1),
             self.lm_head.weight,
             self.lm_head.bias,
             targets.flatten(),
@@ -121,11 +115,13 @@ class LanguageModel(nn.Module, ABC):
     def compile_loss(self) -> None:
         """Let torch's compiler make machine code for `loss`, the next time it runs.
 
-        Random numbers stay those of the model as it is written.
+        Random numbers stay those of the model as it is written. The embedding is left out: the
+        compiler's threads add up its gradient in whatever order they come (atomic additions), so
+        that no two trainings would end alike.
         """
         options: dict[str, Any] = {"fallback_random": True}
         self._compiled = (
-            torch.compile(self.hidden, dynamic=False, options=options),
+            torch.compile(self._hidden, dynamic=False, options=options),
             torch.compile(softmax_gradient, dynamic=False),
         )
 

@@ -169,14 +169,13 @@ class ModernLanguageModel(LanguageModel):
                 bound = (3 / parameter.shape[1]) ** 0.5  # unit variance out of unit variance in
                 nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
-    def _hidden(self, idx: Tensor, cache: KVCache | None) -> Tensor:
+    def _hidden(self, x: Tensor, cache: KVCache | None) -> Tensor:
         start = cache.length if cache else 0
-        x = self._embed(idx)
         head_size = self.config["emb_size"] // self.config["head_num"]
-        tables = rotary_tables(start, start + idx.shape[1], head_size, x.device)
+        tables = rotary_tables(start, start + x.shape[1], head_size, x.device)
         cos, sin = (table[:, None, None] for table in tables)  # (T, 1, 1, D)
         for layer, block in enumerate(self.blocks):
             x = self._run(block, x, cos, sin, cache, layer)
         if cache:
-            cache.advance(idx.shape[1])
+            cache.advance(x.shape[1])
         return rms_norm(x, self.norm)

@@ -3,17 +3,48 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nanopoet.corpus import STYLES
-from nanopoet.evaluate import TokenScores, sum_by_poem
 from nanopoet.tensors import Array
 from nanopoet.tokenizer import BEGIN_ID, SPECIAL_TOKENS, CharTokenizer
 
 _RESAMPLES = 1000
 _BINS = 10
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """How a model predicted the n tokens of N poems, separators included.
+
+    Attributes:
+        targets: (n,) the ids; poem i's are `targets[offsets[i]:offsets[i + 1]]`, in which its
+            characters come first, then, where poems are separated, the BEGIN that ends it.
+        offsets: (N + 1,).
+        nats: (n,) what each takes to encode.
+        ranks: (n,) how many ids were thought likelier.
+        confidence: (n,) probability of the likeliest id.
+    """
+
+    targets: Array
+    offsets: Array
+    nats: Array
+    ranks: Array
+    confidence: Array
+
+    @property
+    def poem_nats(self) -> Array:
+        """Nats of each poem, (N,), the separator that ends it included."""
+        return sum_by_poem(self.nats, self.offsets)
+
+
+def sum_by_poem(values: Array, offsets: Array) -> Array:
+    """Sum of (n,) values within each poem, (N,)."""
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    return np.diff(total[offsets])
 
 
 def prediction_figures(

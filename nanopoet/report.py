@@ -6,8 +6,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nanopoet.charts import NATS, bars_chart, calibration_chart, loss_chart
+from nanopoet.history import StepRecord
 from nanopoet.marks import mark
-from nanopoet.train import StepRecord
 
 MEASURES = {
     "regular": ("in a regular form", "絕句、律詩", True),

@@ -24,8 +24,9 @@ from safetensors import SafetensorError
 from nanopoet import distributed
 from nanopoet.errors import NanopoetError
 from nanopoet.files import atomic_write
+from nanopoet.history import StepRecord
 from nanopoet.tensors import Array
-from nanopoet.train import StepRecord, Trainer
+from nanopoet.train import Trainer
 
 _PATTERN = "step_*.safetensors"
 _SOURCES = Path(__file__).parent

@@ -96,6 +96,13 @@ def _map(path: Path, kinds: str) -> Array:
     return np.memmap(path, dtype, "r", start, (length,))
 
 
+def target_stream(arrays: TokenArrays) -> Array:
+    """(n + 1,) ids: BEGIN, then the n tokens to predict, each after all that stand before it."""
+    begin = np.array([BEGIN_ID], dtype=arrays.tokens.dtype)
+    parts = [arrays.tokens, begin] if arrays.separated else [begin, arrays.tokens]
+    return np.concatenate(parts)
+
+
 def encode_poems(poems: Iterable[Poem], tokenizer: CharTokenizer, separate: bool) -> TokenArrays:
     """Encode the contents of poems, if `separate` with BEGIN before each.
 

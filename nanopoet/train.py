@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,36 +12,13 @@ from nanopoet import distributed
 from nanopoet.device import autocast, choose_compile, choose_device, choose_precision, describe
 from nanopoet.errors import NanopoetError
 from nanopoet.flops import flops_per_token
+from nanopoet.history import StepRecord
 from nanopoet.language_model import LanguageModel
 from nanopoet.model import make_model
 from nanopoet.optim import lr_factor, make_optimizers
 from nanopoet.params import PretrainParams
 from nanopoet.tensors import Array, check_length, even_windows, random_windows
 from nanopoet.tokenizer import BEGIN_ID, CharTokenizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepRecord:
-    """What there is to tell of a step. Steps count from 0, as the seed's do.
-
-    Attributes:
-        step: number of the update.
-        tokens: training tokens seen, this update's included.
-        lr: learning rate of the update, as `pretrain.lr` counts it.
-        loss_train: loss on its batch before it, in nats per character, with dropout.
-        grad_norm: Euclidean norm of the gradient of the mean loss per token.
-        loss_val: loss on the fixed validation windows after it, in nats per character; None
-            between evaluations.
-        samples: what the model writes after it, poem by prompt; None between evaluations.
-    """
-
-    step: int
-    tokens: int
-    lr: float
-    loss_train: float
-    grad_norm: float
-    loss_val: float | None = None
-    samples: dict[str, str] | None = None
 
 
 def build_model(vocab_size: int, params: PretrainParams) -> LanguageModel:

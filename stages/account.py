@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from nanopoet.files import read_json, write_json
-from nanopoet.generate import as_lines
+from nanopoet.history import StepRecord
+from nanopoet.lines import as_lines
 from nanopoet.params import Params, parse_yaml
-from nanopoet.train import StepRecord
 
 _DIFFERENCES_IN_NAME = 3
 _INPUTS = {"poems/train": "data/train", "poems/val": "data/val", "vocabulary": "data/vocab.json"}

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from nanopoet.corpus import verse_form
-from nanopoet.evaluate import sum_by_poem, target_stream
 from nanopoet.files import write_json
 from nanopoet.ngram import KneserNey
 from nanopoet.params import load_params
 from nanopoet.poems import iter_poems
-from nanopoet.prediction import loss_figures, per_character_by_form
-from nanopoet.tensors import TokenArrays
+from nanopoet.prediction import loss_figures, per_character_by_form, sum_by_poem
+from nanopoet.tensors import TokenArrays, target_stream
 from nanopoet.tokenizer import BEGIN_ID, CharTokenizer
 from stages.stage import run
 

@@ -7,8 +7,8 @@ from nanopoet.corpus import verse_form
 from nanopoet.device import choose_device, choose_precision, keep_freed_memory
 from nanopoet.evaluate import score_tokens, write_poems
 from nanopoet.files import write_json, write_text
-from nanopoet.generate import as_lines
 from nanopoet.judge import draw_texts, examples, judge, verse_figures
+from nanopoet.lines import as_lines
 from nanopoet.params import load_params
 from nanopoet.poems import read_poems, read_texts
 from nanopoet.prediction import prediction_figures

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from nanopoet.train import StepRecord
+from nanopoet.history import StepRecord
 
 mpl.use("Agg")
 

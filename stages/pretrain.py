@@ -11,8 +11,8 @@ from nanopoet import distributed
 from nanopoet.checkpoint import save_model
 from nanopoet.device import keep_freed_memory
 from nanopoet.files import write_json
-from nanopoet.generate import as_lines
-from nanopoet.history import write_history
+from nanopoet.history import StepRecord, write_history
+from nanopoet.lines import as_lines
 from nanopoet.params import Params, load_params
 from nanopoet.resume import (
     broadcast_state,
@@ -23,7 +23,7 @@ from nanopoet.resume import (
 )
 from nanopoet.tensors import TokenArrays
 from nanopoet.tokenizer import CharTokenizer
-from nanopoet.train import StepRecord, Trainer, build_model
+from nanopoet.train import Trainer, build_model
 from stages import tracking
 from stages.stage import ROOT, run
 

@@ -37,10 +37,8 @@ from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
-from nanopoet.history import read_history
+from nanopoet.history import StepRecord, read_history
 from nanopoet.params import Params
-from nanopoet.train import StepRecord
-from stages import poet
 from stages.account import Account, Evaluation, digest, now
 from stages.pictures import forms_figure, loss_figure
 from stages.stage import ROOT
@@ -323,6 +321,8 @@ class _Courier:
             _say(f"the run {same.info.run_name!r} has this result; the new one is withdrawn")
             self.account.run_id = same.info.run_id
             return same
+        from stages import poet  # with it comes torch, which takes seconds
+
         self._client.log_figure(run_id, loss_figure(self.account.records), "plots/loss.png")
         self._client.log_artifact(run_id, str(model / "history.csv"))
         with mlflow.start_run(run_id=run_id, log_system_metrics=False):

@@ -18,8 +18,8 @@ import torch
 
 from nanopoet.checkpoint import load_model, save_model
 from nanopoet.cli import main
-from nanopoet.generate import as_lines
 from nanopoet.language_model import LanguageModel
+from nanopoet.lines import as_lines
 from nanopoet.model import make_model
 from nanopoet.tokenizer import BEGIN_ID, CharTokenizer
 from tests.conftest import make_poems

@@ -1,6 +1,7 @@
 """dvc.yaml declares what the code uses: derived from imports and parameter reads."""
 
 import ast
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -185,3 +186,19 @@ def test_a_stored_model_names_all_that_it_needs() -> None:
                 names.add(node.module or "")
     top = {name if name.startswith("ruamel") else name.split(".")[0] for name in names}
     assert top - set(sys.stdlib_module_names) - {"nanopoet"} <= set(requirements)
+
+
+@pytest.mark.parametrize(
+    ("stages", "slow"),
+    [
+        (["fetch", "load", "split", "tokenize", "encode", "baseline", "report"], "torch"),
+        (["pretrain", "evaluate"], "torch._dynamo"),  # torch's compiler
+    ],
+)
+def test_no_stage_waits_for_an_import_that_it_does_not_use(stages: list[str], slow: str) -> None:
+    imports = "".join(f"import stages.{stage}\n" for stage in stages)
+    code = f"{imports}import sys; print({slow!r} in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"

@@ -6,7 +6,8 @@ import torch
 
 from nanopoet.classic import GPTLanguageModel
 from nanopoet.errors import NanopoetError
-from nanopoet.evaluate import TokenScores, score_tokens, scoring_windows, write_poems
+from nanopoet.evaluate import score_tokens, scoring_windows, write_poems
+from nanopoet.prediction import TokenScores
 from nanopoet.tensors import TokenArrays
 from nanopoet.tokenizer import CharTokenizer
 

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from nanopoet.evaluate import TokenScores
 from nanopoet.prediction import (
+    TokenScores,
     calibration_bins,
     interval,
     nats_by_position,

@@ -68,7 +68,6 @@ def test_it_ends_with_the_same_weights(start: Start, scratch: Path, stops: list[
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_compiled_it_ends_with_the_same_weights_too(start: Start, scratch: Path) -> None:
     def compiled() -> Trainer:
         plain = start()

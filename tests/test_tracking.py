@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from nanopoet.history import StepRecord
 from nanopoet.poems import write_poems
-from nanopoet.train import StepRecord
 from stages.account import Account, Evaluation
 from tests.browser import free_port, wait_for
 from tests.conftest import SMALL, STAGES, make_poems

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from nanopoet.errors import NanopoetError
-from nanopoet.history import read_history, write_history
+from nanopoet.history import StepRecord, read_history, write_history
 from nanopoet.language_model import LanguageModel
 from nanopoet.params import PretrainParams, load_params
 from nanopoet.poems import Poem
 from nanopoet.tensors import encode_poems
 from nanopoet.tokenizer import CharTokenizer
-from nanopoet.train import StepRecord, Trainer, build_model
+from nanopoet.train import Trainer, build_model
 from tests.conftest import SMALL, make_poems
 
 Train = Callable[..., tuple[LanguageModel, list[StepRecord]]]
@@ -167,8 +167,6 @@ def both_compiled(test: Callable[..., None]) -> Callable[..., None]:
     """A test of both recipes that needs torch's compiler."""
     for mark in (
         pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++"),
-        pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"),
-        pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor"),  # torch looks itself
         pytest.mark.parametrize("recipe", [CLASSIC, MODERN]),
     ):
         test = mark(test)

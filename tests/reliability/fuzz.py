@@ -31,13 +31,13 @@ with atheris.instrument_imports(include=["nanopoet", "ruamel"]):
     from nanopoet.corpus import read_corpus
     from nanopoet.errors import NanopoetError
     from nanopoet.files import write_json
-    from nanopoet.history import read_history, write_history
+    from nanopoet.history import StepRecord, read_history, write_history
     from nanopoet.params import load_params
     from nanopoet.poems import read_poems, read_texts, write_poems
     from nanopoet.resume import restore_state, save_state
     from nanopoet.tensors import TokenArrays, encode_poems
     from nanopoet.tokenizer import CharTokenizer
-    from nanopoet.train import StepRecord, Trainer, build_model
+    from nanopoet.train import Trainer, build_model
     from nanopoet.twins import load_twins
 
 from tests.conftest import SMALL, make_poems
