@@ -1,6 +1,6 @@
 """Optimisers and the learning-rate schedule."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from nanopoet.device import Precision
 from nanopoet.language_model import LanguageModel
 from nanopoet.params import PretrainParams
+from nanopoet.shared import SharedAdamW
 
 NS_STEPS = 3
 """Newton–Schulz iterations of Muon. Its usual five take a fifth of a step here and gain nothing
@@ -73,12 +74,23 @@ def orthogonal(x: Tensor) -> Tensor:
 
 
 def make_optimizers(
-    model: LanguageModel, params: PretrainParams, precision: Precision
+    model: LanguageModel,
+    params: PretrainParams,
+    precision: Precision,
+    features: Sequence[Sequence[str]] = (),
 ) -> list[torch.optim.Optimizer]:
-    """The optimisers that together update every parameter of `model` once.
+    """The optimisers that together update every parameter of `model`.
 
     `adamw` has them all, the token embedding with a rate of its own. `muon` takes the matrices of
     the blocks from it and makes their updates orthogonal, in the precision of matrix products.
+    Where tokens have features, a third one updates what rows of the embedding and of the output
+    layer share.
+
+    Args:
+        model: on its device.
+        params: the recipe.
+        precision: of Muon's products.
+        features: what each of the V tokens has in common with others; empty if nothing counts.
     """
     embedding = model.token_embedding.weight
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
@@ -86,22 +98,26 @@ def make_optimizers(
         matrices = []
     elsewhere = {id(embedding), *map(id, matrices)}
     rest = [p for p in model.parameters() if id(p) not in elsewhere]
+    betas = params.beta1, params.beta2
     adamw = torch.optim.AdamW(
         [{"params": [embedding], "lr": params.embedding_lr}, {"params": rest, "lr": params.lr}],
-        betas=(params.beta1, params.beta2),
+        betas=betas,
         weight_decay=params.weight_decay,
         fused=True,
     )
-    if not matrices:
-        return [adamw]
-    muon = Muon(
-        matrices,
-        lr=params.muon_lr,
-        momentum=params.muon_momentum,
-        weight_decay=params.weight_decay,
-        dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
-    )
-    return [adamw, muon]
+    optimizers: list[torch.optim.Optimizer] = [adamw]
+    if matrices:
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        optimizers.append(
+            Muon(matrices, params.muon_lr, params.muon_momentum, params.weight_decay, dtype)
+        )
+    if any(features):
+        tables = [
+            {"params": [embedding], "lr": params.embedding_lr},
+            {"params": [model.lm_head.weight], "lr": params.lr},
+        ]
+        optimizers.append(SharedAdamW(tables, features, betas))
+    return optimizers
 
 
 def lr_factor(step: int, max_steps: int, warmup_steps: int, decay: float) -> float:

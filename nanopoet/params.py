@@ -82,6 +82,10 @@ class PretrainParams(_Section):
     """Full learning rate of AdamW, except for the token embedding."""
     embedding_lr: float = Field(gt=0)
     """Full learning rate of the token embedding."""
+    shared_features: list[Literal["radical", "rhyme", "tone"]]
+    """What characters may have in common. Those that do learn from one another: the mean of their
+    features is updated, with the rate of the embedding or of the output layer, beside each one's
+    own row there; [] for each on its own."""
     muon_lr: float = Field(gt=0)
     """Full learning rate of Muon; without effect if `optimizer` is adamw."""
     muon_momentum: float = Field(ge=0, lt=1)

@@ -71,7 +71,7 @@ def _table() -> dict[str, frozenset[Reading]]:
 @cache
 def _by_simplified() -> dict[str, frozenset[Reading]]:
     """Simplified form → readings of all that are simplified to it."""
-    simplify = OpenCC("t2s").convert
+    simplify = _converter("t2s").convert
     found: dict[str, set[Reading]] = defaultdict(set)
     for character, each in _table().items():
         found[simplify(character)] |= each
@@ -79,8 +79,8 @@ def _by_simplified() -> dict[str, frozenset[Reading]]:
 
 
 @cache
-def _converters() -> tuple[OpenCC, ...]:
-    return tuple(OpenCC(name) for name in ("s2t", "tw2t", "hk2t", "jp2t"))
+def _converter(name: str) -> OpenCC:
+    return OpenCC(name)  # reads its dictionaries
 
 
 @cache
@@ -90,8 +90,8 @@ def _of_variants(character: str) -> frozenset[Reading]:
     >>> _of_variants("发") == readings("發") | readings("髮")
     True
     """
-    simplify = OpenCC("t2s").convert
-    variants = (converter.convert(character) for converter in _converters())
+    simplify = _converter("t2s").convert
+    variants = (_converter(name).convert(character) for name in ("s2t", "tw2t", "hk2t", "jp2t"))
     for variant in (character, *variants):
         if found := _by_simplified().get(simplify(variant)):
             return found

@@ -11,6 +11,7 @@ from torch import Tensor
 from nanopoet import distributed
 from nanopoet.device import autocast, choose_compile, choose_device, choose_precision, describe
 from nanopoet.errors import NanopoetError
+from nanopoet.features import token_features
 from nanopoet.flops import flops_per_token
 from nanopoet.history import StepRecord
 from nanopoet.language_model import LanguageModel
@@ -90,7 +91,8 @@ class Trainer:
         if self.compile:
             model.compile_loss()
         self._loss = distributed.data_parallel(model)
-        self.optimizers = make_optimizers(model, params, self.precision)
+        shared = token_features(tokenizer, params.shared_features)
+        self.optimizers = make_optimizers(model, params, self.precision, shared)
         self._full_lr = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
         self.tokenizer = tokenizer
         self.params = params
@@ -133,7 +135,7 @@ class Trainer:
             for group, lr in zip(optimizer.param_groups, full_lr, strict=True):
                 group["lr"] = lr * factor
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         self.seconds += time.perf_counter() - start
 
         loss_val = samples = None

@@ -9,6 +9,7 @@ import torch
 from nanopoet.language_model import LanguageModel
 from nanopoet.optim import NS_STEPS, Muon, lr_factor, make_optimizers, orthogonal
 from nanopoet.params import PretrainParams, load_params
+from nanopoet.shared import SharedAdamW
 from nanopoet.train import build_model
 from tests.conftest import SMALL
 
@@ -33,6 +34,19 @@ def test_every_parameter_is_updated_once(
     assert sorted(held) == sorted(map(id, model.parameters()))
     names = [type(o).__name__ for o in optimizers]
     assert names == (["AdamW", "Muon"] if optimizer == "muon" else ["AdamW"])
+
+
+def test_tokens_with_features_share_updates_of_both_tables(
+    make: Callable[..., tuple[LanguageModel, PretrainParams]],
+) -> None:
+    model, params = make(lr=0.1, embedding_lr=0.2)
+    features = [["water"]] * model.config["vocab_size"]
+    *_, shared = make_optimizers(model, params, "fp32", features)
+    assert isinstance(shared, SharedAdamW)
+    rates = [(group["params"], group["lr"]) for group in shared.param_groups]
+    assert rates == [([model.token_embedding.weight], 0.2), ([model.lm_head.weight], 0.1)]
+    without = make_optimizers(model, params, "fp32", [[] for _ in features])
+    assert not any(isinstance(optimizer, SharedAdamW) for optimizer in without)
 
 
 def test_each_group_has_its_rate(

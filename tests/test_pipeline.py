@@ -166,6 +166,7 @@ STALE: dict[str, tuple[object, str]] = {
     "pretrain.optimizer": ("adamw", "pretrain"),
     "pretrain.lr": (1e-3, "pretrain"),
     "pretrain.embedding_lr": (1e-3, "pretrain"),
+    "pretrain.shared_features": ([], "pretrain"),
     "pretrain.muon_lr": (1e-3, "pretrain"),
     "pretrain.muon_momentum": (0.5, "pretrain"),
     "pretrain.beta1": (0.5, "pretrain"),
