@@ -116,7 +116,7 @@ def _train(device: torch.device, recipe: str, checkpointing: bool) -> None:
     times = []
     for _ in range(STEPS):
         start = time.perf_counter()
-        next(steps)  # ends with the norm of the gradient, so a GPU has done all but the update
+        next(steps)
         times.append(time.perf_counter() - start)
     if distributed.rank() > 0:
         return

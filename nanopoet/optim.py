@@ -48,29 +48,41 @@ class Muon(torch.optim.Optimizer):
         assert closure is None, "the trainer computes gradients once"
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]
+            alike: dict[torch.Size, list[Tensor]] = {}
             for matrix in group["params"]:
-                if matrix.grad is None:
-                    continue
-                state = self.state[matrix]
-                if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(matrix.grad)
-                average = state["momentum_buffer"].lerp_(matrix.grad, 1 - momentum)
-                update = orthogonal(matrix.grad.lerp(average, momentum).to(self.dtype))
-                height, width = matrix.shape
-                matrix.mul_(1 - lr * group["weight_decay"])
-                matrix.add_(update, alpha=-lr * max(1, height / width) ** 0.5)
+                if matrix.grad is not None:
+                    alike.setdefault(matrix.shape, []).append(matrix)
+            for (height, width), matrices in alike.items():
+                grads = [matrix.grad for matrix in matrices]
+                averages = [self._momentum_buffer(matrix) for matrix in matrices]
+                torch._foreach_lerp_(averages, grads, 1 - momentum)
+                updates = torch.stack(torch._foreach_lerp(grads, averages, momentum))
+                updates = orthogonal(updates.to(self.dtype)).to(updates.dtype)
+                torch._foreach_mul_(matrices, 1 - lr * group["weight_decay"])
+                torch._foreach_add_(
+                    matrices, updates.unbind(), alpha=-lr * max(1, height / width) ** 0.5
+                )
+
+    def _momentum_buffer(self, matrix: Tensor) -> Tensor:
+        state = self.state[matrix]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(matrix)
+        buffer: Tensor = state["momentum_buffer"]
+        return buffer
 
 
 def orthogonal(x: Tensor) -> Tensor:
-    """Bring the singular values of a matrix (M, N) near 1 by Newton–Schulz iterations."""
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    x = x / x.norm().clamp(min=1e-7)
+    """Bring the singular values of N matrices, (N, height, width), near 1 by Newton–Schulz
+    iterations.
+    """
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     a, b, c = _NS_COEFFICIENTS
     for _ in range(NS_STEPS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
 
 
 def make_optimizers(

@@ -119,23 +119,27 @@ class Trainer:
         inputs, targets = random_windows(
             self._train_tokens, params.block_size, params.batch_size, rng
         )
-        with torch.random.fork_rng():
+        cuda = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(cuda):
             # Dropout draws from the global generator, which has no argument.
             torch.manual_seed(int(rng.integers(2**63)) + distributed.rank())
-            mean = self._accumulate(
+            losses = self._accumulate(
                 self._tensor(inputs[self._share]), self._tensor(targets[self._share])
             )
-        mean = distributed.all_reduce_sum(mean, self.device) / distributed.world_size()
-        loss_train = mean * targets.size / int(np.count_nonzero(targets != BEGIN_ID))
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]
-        grad_norm = torch.nn.utils.get_total_norm(grads).item()
-        self._check_finite(loss=loss_train, grad_norm=grad_norm)
+        norm = torch.nn.utils.get_total_norm(grads)
         factor = lr_factor(step, params.max_steps, params.warmup_steps, params.decay)
         for optimizer, full_lr in zip(self.optimizers, self._full_lr, strict=True):
             for group, lr in zip(optimizer.param_groups, full_lr, strict=True):
                 group["lr"] = lr * factor
             optimizer.step()
         self.model.zero_grad(set_to_none=True)
+        # Only here does the process wait for a GPU, which so has all of the step before it.
+        grad_norm = norm.item()
+        loss = sum(part.item() for part in losses)
+        mean = distributed.all_reduce_sum(loss, self.device) / distributed.world_size()
+        loss_train = mean * targets.size / int(np.count_nonzero(targets != BEGIN_ID))
+        self._check_finite(loss=loss_train, grad_norm=grad_norm)
         self.seconds += time.perf_counter() - start
 
         loss_val = samples = None
@@ -153,21 +157,21 @@ class Trainer:
             samples=samples,
         )
 
-    def _accumulate(self, inputs: Tensor, targets: Tensor) -> float:
-        """Add the gradient of the mean loss over (B, T), by micro-batches; return the loss
-        in nats per token. The gradient becomes that over all processes.
+    def _accumulate(self, inputs: Tensor, targets: Tensor) -> list[Tensor]:
+        """Add the gradient of the mean loss over (B, T), by micro-batches; return what each adds
+        to the loss, in nats per token. The gradient becomes that over all processes.
         """
         self.model.train()
         parts = len(inputs) // self._micro_batch_size
-        total = 0.0
+        losses = []
         micro_batches = zip(inputs.chunk(parts), targets.chunk(parts), strict=True)
         for number, (x, y) in enumerate(micro_batches, start=1):
             with distributed.exchange(self._loss, now=number == parts):
                 with autocast(self.device, self.precision):
                     loss = self._loss(x, y) / parts
                 torch.autograd.backward(loss)
-            total += loss.item()
-        return total
+            losses.append(loss.detach())
+        return losses
 
     @torch.no_grad()
     def mean_val_loss(self) -> float:

@@ -132,12 +132,13 @@ def test_muon_in_bf16_is_torch_s_bit_by_bit() -> None:
 @pytest.mark.parametrize("shape", [(16, 16), (48, 16), (16, 48)])
 def test_updates_become_orthogonal_in_the_given_precision(shape: tuple[int, int]) -> None:
     x = torch.randn(shape, generator=torch.Generator().manual_seed(2))
-    update = orthogonal(x)
+    update, of_another = orthogonal(torch.stack([x, torch.ones(shape)]))
+    assert torch.allclose(of_another.std(), torch.zeros(()), atol=1e-6)
     assert update.dtype == torch.float32
     before, after = (torch.linalg.svdvals(y) for y in (x / x.norm(), update))
     assert after.std() / after.mean() < before.std() / before.mean()
     assert 0.5 < after.median() <= after.max() < 1.3
-    close = orthogonal(x.bfloat16()).float()
+    close = orthogonal(x.bfloat16()[None])[0].float()
     assert (close - update).abs().max() < 0.1
     u, _, v = torch.linalg.svd(x, full_matrices=False)
     turned = u.T @ update @ v.T  # the same singular vectors, other values

@@ -1,0 +1,122 @@
+"""What a GPU computes is what a CPU computes, but for rounding."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nanopoet.evaluate import score_tokens, write_poems
+from nanopoet.generate import generate
+from nanopoet.params import load_params
+from nanopoet.poems import Poem
+from nanopoet.resume import restore_state, save_state
+from nanopoet.tensors import TokenArrays, encode_poems
+from nanopoet.tokenizer import CharTokenizer
+from nanopoet.train import Trainer, build_model
+from tests.conftest import SMALL
+from tests.test_train import CLASSIC, MODERN
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+
+Start = Callable[..., Trainer]
+RECIPES = [CLASSIC | {"dropout": 0.0}, MODERN]
+
+
+@pytest.fixture
+def arrays(poems: list[Poem]) -> TokenArrays:
+    return encode_poems(poems, CharTokenizer(poems), separate=True)
+
+
+@pytest.fixture
+def start(write_params: Callable[..., Path], poems: list[Poem], arrays: TokenArrays) -> Start:
+    tokenizer = CharTokenizer(poems)
+
+    def fresh(recipe: dict[str, Any], **changes: Any) -> Trainer:
+        recipe = {name: value for name, value in recipe.items() if name != "separators"}
+        params = load_params(
+            write_params(**SMALL | {"pretrain": SMALL["pretrain"] | recipe | changes})
+        ).pretrain
+        model = build_model(tokenizer.vocab_size, params)
+        return Trainer(model, arrays.tokens, arrays.tokens, tokenizer, params)
+
+    return fresh
+
+
+def _losses(trainer: Trainer) -> list[float]:
+    return [record.loss_train for record in trainer]
+
+
+@pytest.mark.parametrize("compile_it", ["off", "on"])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_it_trains_as_a_cpu_does(start: Start, recipe: dict[str, Any], compile_it: str) -> None:
+    expected = _losses(start(recipe, device="cpu"))
+    losses = _losses(start(recipe, device="cuda", compile=compile_it))
+    assert losses == pytest.approx(expected, abs=2e-3)
+    assert losses[-1] < losses[0] - 0.1
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_bf16_rounds_and_no_more(start: Start, recipe: dict[str, Any]) -> None:
+    expected = _losses(start(recipe, device="cpu"))
+    trainer = start(recipe, device="auto", precision="auto")
+    assert trainer.device.type == "cuda"
+    assert trainer.precision == "bf16"
+    assert _losses(trainer) == pytest.approx(expected, abs=5e-2)
+
+
+def test_dropout_is_a_function_of_seed_and_step(start: Start) -> None:
+    one, same, other = (
+        _losses(start(CLASSIC, device="cuda", dropout=0.3, seed=seed)) for seed in (1, 1, 2)
+    )
+    assert one == pytest.approx(same, abs=1e-4)
+    assert one != pytest.approx(other, abs=1e-2)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_it_goes_on_from_its_state(start: Start, tmp_path: Path, recipe: dict[str, Any]) -> None:
+    whole = _losses(start(recipe, device="cuda"))
+    part = start(recipe, device="cuda")
+    for _ in part:
+        if part.step == 3:
+            break
+    save_state(tmp_path, part, "run")
+    last = start(recipe, device="cuda")
+    restore_state(tmp_path, last)
+    assert last.step == 3
+    list(last)
+    assert [record.loss_train for record in last.records] == pytest.approx(whole, abs=1e-3)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_it_predicts_and_writes_as_a_cpu_does(
+    start: Start, arrays: TokenArrays, recipe: dict[str, Any]
+) -> None:
+    trainer = start(recipe, device="cuda")
+    list(trainer)
+    model = trainer.model.eval()
+    begin = torch.zeros(3, 1, dtype=torch.int64, device="cuda")
+    cached, plain = (
+        generate(model, begin, 100, temperature=0, use_cache=cached) for cached in (True, False)
+    )
+    assert torch.equal(cached, plain)
+    options: dict[str, Any] = {"context": 8, "batch_size": 4, "precision": "fp32"}
+    there = score_tokens(model, arrays, device=torch.device("cuda"), **options)
+    here = score_tokens(model, arrays, device=torch.device("cpu"), **options)
+    assert there.nats == pytest.approx(here.nats, abs=1e-3)
+    assert (there.ranks == here.ranks).mean() > 0.99
+
+
+def test_poems_come_from_the_seed(start: Start) -> None:
+    trainer = start(MODERN, device="cuda")
+    list(trainer)
+    options: dict[str, Any] = {"count": 5, "length": 30, "temperature": 1.0, "batch_size": 2}
+    one, same, other = (
+        write_poems(
+            trainer.model, trainer.tokenizer, seed=seed, device=torch.device("cuda"), **options
+        )
+        for seed in (0, 0, 1)
+    )
+    assert one == same != other
+    assert len(set(one)) > 1
