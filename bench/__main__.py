@@ -96,15 +96,15 @@ def _generation(device: torch.device) -> str:
 def _time_to_loss(curves: Curves) -> str:
     marks = " | ".join(f"val {mark}" for mark in time_to_loss.MARKS)
     lines = [
-        f"| seconds of training to a loss | {marks} | at the end |",
-        "|---" * (len(time_to_loss.MARKS) + 2) + "|",
+        f"| seconds of training to a loss | first step | {marks} | at the end |",
+        "|---" * (len(time_to_loss.MARKS) + 3) + "|",
     ]
     for name, curve in curves.items():
         times = [time_to_loss.seconds_to(curve, mark) for mark in time_to_loss.MARKS]
         cells = " | ".join("never" if t is None else f"{t:.0f}" for t in times)
         last = curve[-1]
         lines.append(
-            f"| {name} | {cells} | {last['loss_val']:.3f} after {last['seconds']:.0f} s and "
+            f"| {name} | {curve[0]['seconds']:.0f} | {cells} | {last['loss_val']:.3f} after {last['seconds']:.0f} s and "
             f"{last['tokens']:,.0f} tokens |"
         )
     return "\n".join(lines)

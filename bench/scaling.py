@@ -1,7 +1,7 @@
 """Model sizes and numbers of processes on this machine: `python -m bench.scaling`.
 
 Prints a table and writes it to docs/scaling-<device>.md. Each row comes from processes of its
-own that train on random tokens, not compiled. With `--device cuda` each has a GPU.
+own that train on random tokens, on a CPU not compiled. With `--device cuda` each has a GPU.
 """
 
 import argparse
@@ -140,9 +140,9 @@ def _train(device: torch.device, recipe: str, checkpointing: bool) -> None:
 
 def _params(recipe: str, device: torch.device, checkpointing: bool) -> PretrainParams:
     params = load_params() if recipe == "default" else load_recipe(recipe)[0]
-    changes: dict[str, Any] = {"activation_checkpointing": checkpointing, "compile": "off"}
+    changes: dict[str, Any] = {"activation_checkpointing": checkpointing}
     if windows := WINDOWS[device.type]:
-        changes |= {"batch_size": windows, "micro_batch_size": windows // 2}
+        changes |= {"batch_size": windows, "micro_batch_size": windows // 2, "compile": "off"}
     return params.pretrain.model_copy(update=changes)
 
 

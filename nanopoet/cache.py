@@ -1,6 +1,11 @@
 """Keys and values of the tokens that a model has seen, so that it need not see them again."""
 
+from collections.abc import Callable
+
 from torch import Tensor
+
+Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""`KVCache.extend` of one layer."""
 
 
 class KVCache:

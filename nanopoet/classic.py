@@ -1,11 +1,13 @@
 """The seed's GPT: learned positions, pre-norm LayerNorm, GELU, biases, untied output layer."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nanopoet.attention import causal_attention
-from nanopoet.cache import KVCache
+from nanopoet.cache import Extend, KVCache
 from nanopoet.dropout import dropout
 from nanopoet.language_model import LanguageModel
 from nanopoet.linear import Linear
@@ -21,13 +23,13 @@ class CausalSelfAttention(nn.Module):
         self.qkv = Linear(emb_size, 3 * emb_size, bias=False)
         self.proj = Linear(emb_size, emb_size)
 
-    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+    def forward(self, x: Tensor, extend: Extend | None = None) -> Tensor:
         """(B, T, C) → (B, T, C)"""
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.head_num, C // self.head_num)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
-        if cache:
-            k, v = cache.extend(layer, k, v)
+        if extend:
+            k, v = extend(k, v)
         p = self.dropout if self.training else 0.0
         y = causal_attention(q, k, v, p)
         return dropout(self.proj(y.transpose(1, 2).reshape(B, T, C)), p)
@@ -57,9 +59,9 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(emb_size)
         self.mlp = MLP(emb_size, dropout)
 
-    def forward(self, x: Tensor, cache: KVCache | None, layer: int) -> Tensor:
+    def forward(self, x: Tensor, extend: Extend | None) -> Tensor:
         """(B, T, C) → (B, T, C)"""
-        x = x + self.attn(self.ln_1(x), cache, layer)
+        x = x + self.attn(self.ln_1(x), extend)
         y: Tensor = x + self.mlp(self.ln_2(x))
         return y
 
@@ -121,7 +123,7 @@ class GPTLanguageModel(LanguageModel):
         start = cache.length if cache else 0
         x = x + self.position_embedding.weight[start : start + x.shape[1]]
         for layer, block in enumerate(self.blocks):
-            x = self._run(block, x, cache, layer)
+            x = self._run(block, x, partial(cache.extend, layer) if cache else None)
         if cache:
             cache.advance(x.shape[1])
         y: Tensor = self.ln_f(x)

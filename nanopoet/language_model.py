@@ -41,7 +41,7 @@ class LanguageModel(nn.Module, ABC):
     blocks: nn.ModuleList
     lm_head: nn.Linear
     activation_checkpointing = False
-    _compiled: tuple[Callable[[Tensor, None], Tensor], Kernel] | None = None
+    _compiled: tuple[Callable[..., Tensor], Kernel] | None = None
 
     @property
     def num_parameters(self) -> int:
@@ -54,11 +54,9 @@ class LanguageModel(nn.Module, ABC):
 
     def _run(self, block: nn.Module, *inputs: Any) -> Tensor:
         """What a block makes of its inputs."""
-        if self.activation_checkpointing and torch.is_grad_enabled():
-            y: Tensor = checkpoint(block, *inputs, use_reentrant=False)
-        else:
-            y = block(*inputs)
-        return y
+        training = torch.is_grad_enabled()
+        run = self._compiled[0] if self._compiled and training else _run_block
+        return run(block, self.activation_checkpointing and training, *inputs)
 
     def hidden(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
         """(B, T) token ids → (B, T, C), what the output layer reads.
@@ -72,15 +70,11 @@ class LanguageModel(nn.Module, ABC):
         """
         held = cache.length if cache else 0
         assert held == 0 or idx.shape[1] == 1, "the causal mask is that of a beginning"
-        return self._hidden(self._embed(idx, held), cache)
-
-    def _embed(self, idx: Tensor, held: int = 0) -> Tensor:
         if self.block_size < held + idx.shape[1]:
             raise ValueError(
                 f"{held + idx.shape[1]} tokens are more than block_size {self.block_size}"
             )
-        x: Tensor = self.token_embedding(idx)
-        return x
+        return self._hidden(self.token_embedding(idx), cache)
 
     def forward(
         self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None
@@ -103,17 +97,17 @@ class LanguageModel(nn.Module, ABC):
 
     def loss(self, idx: Tensor, targets: Tensor) -> Tensor:
         """The loss that `forward` gives, without ever holding the logits of all positions."""
-        hidden, kernel = self._compiled or (self._hidden, softmax_gradient)
         return linear_cross_entropy(
-            hidden(self._embed(idx), None).flatten(0, 1),
+            self.hidden(idx).flatten(0, 1),
             self.lm_head.weight,
             self.lm_head.bias,
             targets.flatten(),
-            kernel,
+            self._compiled[1] if self._compiled else softmax_gradient,
         )
 
     def compile_loss(self) -> None:
-        """Let torch's compiler make machine code for `loss`, the next time it runs.
+        """Let torch's compiler make machine code for what `loss` spends its time on, the next time
+        it runs: for one block, which serves all of them, and for the loss's gradient.
 
         Random numbers stay those of the model as it is written. The embedding is left out: the
         compiler's threads add up its gradient in whatever order they come (atomic additions), so
@@ -121,7 +115,7 @@ class LanguageModel(nn.Module, ABC):
         """
         options: dict[str, Any] = {"fallback_random": True}
         self._compiled = (
-            torch.compile(self._hidden, dynamic=False, options=options),
+            torch.compile(_run_block, dynamic=False, options=options),
             torch.compile(softmax_gradient, dynamic=False),
         )
 
@@ -156,3 +150,11 @@ class LanguageModel(nn.Module, ABC):
             generator=generator,
             stop_id=stop_id,
         )
+
+
+def _run_block(block: nn.Module, checkpointing: bool, *inputs: Any) -> Tensor:
+    if checkpointing:
+        kept: Tensor = checkpoint(block, *inputs, use_reentrant=False)
+        return kept
+    y: Tensor = block(*inputs)
+    return y

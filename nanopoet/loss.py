@@ -76,8 +76,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         inputs, matrix = x.to(dtype), weight.to(dtype)
+        size = len(weight)
+        if excess := -size % _multiple(device):
+            matrix = F.pad(matrix, (0, 0, 0, excess))
+            bias = None if bias is None else F.pad(bias, (0, excess))
         grad_x = torch.empty_like(inputs)
-        grad_weight = torch.zeros_like(weight)
+        grad_weight = torch.zeros_like(matrix, dtype=weight.dtype)
         grad_bias = None if bias is None else torch.zeros_like(bias)
         losses = []
         with torch.autocast(device, enabled=False):
@@ -85,13 +89,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 logits = inputs[part] @ matrix.t()  # (R, V)
                 if bias is not None:
                     logits += bias.to(dtype)
+                logits[:, size:] = float("-inf")
                 loss, gradient = kernel(logits, targets[part], 1 / len(x))
                 losses.append(loss.sum())
                 torch.mm(gradient, matrix, out=grad_x[part])
                 grad_weight += gradient.t() @ inputs[part]
                 if grad_bias is not None:
                     grad_bias += gradient.sum(0, dtype=torch.float32)
-        ctx.save_for_backward(grad_x.to(x.dtype), grad_weight, grad_bias)
+        ctx.save_for_backward(
+            grad_x.to(x.dtype), grad_weight[:size], None if grad_bias is None else grad_bias[:size]
+        )
         return torch.stack(losses).sum() / len(x)
 
     @staticmethod
@@ -106,3 +113,12 @@ def _parts(x: Tensor) -> Iterator[slice]:
     rows = 1024 if x.device.type == "cpu" else 8192
     for start in range(0, len(x), rows):
         yield slice(start, start + rows)
+
+
+def _multiple(device: str) -> int:
+    """Of what the number of logits has to be a multiple for products to be quick.
+
+    A GPU's quickest kernels want rows that begin at 16 bytes; it loses a third of the time of all
+    products of an output layer of 11,868 rows.
+    """
+    return 64 if device == "cuda" else 1

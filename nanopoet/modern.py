@@ -5,12 +5,14 @@ which other tools load as it is. Initial weights are our own: the projections
 back into the residual stream begin at zero.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nanopoet.attention import causal_attention
-from nanopoet.cache import KVCache
+from nanopoet.cache import Extend, KVCache
 from nanopoet.dropout import dropout
 from nanopoet.language_model import LanguageModel
 from nanopoet.linear import Linear
@@ -54,16 +56,14 @@ class Attention(nn.Module):
         self.o_proj = Linear(emb_size, emb_size, bias=False)
         self.qk_norm = nn.Parameter(torch.ones(2, 1, emb_size // head_num))
 
-    def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, cache: KVCache | None, layer: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, extend: Extend | None) -> Tensor:
         """(B, T, C) → (B, T, C)"""
         B, T, C = x.shape
         qkv = self.qkv_proj(x).view(B, T, 3, self.head_num, C // self.head_num)
         qk = rotate(rms_norm(qkv[:, :, :2], self.qk_norm), cos, sin).to(qkv.dtype)
         q, k, v = (y.transpose(1, 2) for y in (qk[:, :, 0], qk[:, :, 1], qkv[:, :, 2]))
-        if cache:
-            k, v = cache.extend(layer, k, v)
+        if extend:
+            k, v = extend(k, v)
         y = causal_attention(q, k, v)
         out: Tensor = self.o_proj(y.transpose(1, 2).reshape(B, T, C))
         return out
@@ -95,12 +95,10 @@ class Block(nn.Module):
         self.mlp_norm = nn.Parameter(torch.ones(emb_size))
         self.mlp = MLP(emb_size, mlp_size)
 
-    def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, cache: KVCache | None, layer: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, extend: Extend | None) -> Tensor:
         """(B, T, C) → (B, T, C)"""
         p = self.dropout if self.training else 0.0
-        y = self.attn(rms_norm(x, self.attn_norm), cos, sin, cache, layer)
+        y = self.attn(rms_norm(x, self.attn_norm), cos, sin, extend)
         x = x + dropout(y, p)
         return x + dropout(self.mlp(rms_norm(x, self.mlp_norm)), p)
 
@@ -175,7 +173,8 @@ class ModernLanguageModel(LanguageModel):
         tables = rotary_tables(start, start + x.shape[1], head_size, x.device)
         cos, sin = (table[:, None, None] for table in tables)  # (T, 1, 1, D)
         for layer, block in enumerate(self.blocks):
-            x = self._run(block, x, cos, sin, cache, layer)
+            extend = partial(cache.extend, layer) if cache else None
+            x = self._run(block, x, cos, sin, extend)
         if cache:
             cache.advance(x.shape[1])
         return rms_norm(x, self.norm)

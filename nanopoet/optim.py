@@ -53,7 +53,7 @@ class Muon(torch.optim.Optimizer):
                 if matrix.grad is not None:
                     alike.setdefault(matrix.shape, []).append(matrix)
             for (height, width), matrices in alike.items():
-                grads = [matrix.grad for matrix in matrices]
+                grads = [matrix.grad for matrix in matrices if matrix.grad is not None]
                 averages = [self._momentum_buffer(matrix) for matrix in matrices]
                 torch._foreach_lerp_(averages, grads, 1 - momentum)
                 updates = torch.stack(torch._foreach_lerp(grads, averages, momentum))

@@ -13,6 +13,7 @@ from nanopoet.device import autocast, choose_compile, choose_device, choose_prec
 from nanopoet.errors import NanopoetError
 from nanopoet.features import token_features
 from nanopoet.flops import flops_per_token
+from nanopoet.graph import CudaGraph
 from nanopoet.history import StepRecord
 from nanopoet.language_model import LanguageModel
 from nanopoet.model import make_model
@@ -58,7 +59,8 @@ class Trainer:
         records: what there was to tell of the updates made so far.
         seconds: what the updates in this process took, without the looks in between.
         flops_per_token: see `nanopoet.flops`.
-        device, precision, compile: what was chosen for this machine.
+        device, precision, compile: what was chosen for this machine. Compiled, a training in one
+            process on CUDA also runs as a CUDA graph.
         machine: the same in words, with the reasons.
 
     Raises:
@@ -78,6 +80,7 @@ class Trainer:
         check_length(val_tokens, params.block_size, "validation")
         self._share = distributed.share_of(params.batch_size)
         self._micro_batch_size = _micro_batch_size(params)
+        self._parts = params.batch_size // distributed.world_size() // self._micro_batch_size
         self.device = distributed.own_device(choose_device(params.device))
         self.precision, why_precision = choose_precision(params.precision, self.device)
         work = params.max_steps * params.batch_size * params.block_size * model.num_parameters
@@ -86,6 +89,14 @@ class Trainer:
             f"{describe(self.device)}; {self.precision} ({why_precision}); "
             f"{'compiled' if self.compile else 'not compiled'} ({why_compile})"
         )
+        # Recomputation asks for the state of random numbers, which has no place in a graph.
+        self._wants_graph = (
+            self.compile
+            and self.device.type == "cuda"
+            and distributed.world_size() == 1
+            and not params.activation_checkpointing
+        )
+        self._graph: CudaGraph | None = None
         self.flops_per_token = flops_per_token(model)
         self.model = model.to(self.device)
         if self.compile:
@@ -115,6 +126,13 @@ class Trainer:
     def _update(self) -> StepRecord:
         start = time.perf_counter()
         step, params = self.step, self.params
+        self.model.train()
+        if self._wants_graph and self._graph is None:
+            example = torch.zeros(
+                (self._micro_batch_size, params.block_size), dtype=torch.int64, device=self.device
+            )
+            self._graph = CudaGraph(self._backward, example, example)
+            self.model.zero_grad(set_to_none=False)
         rng = np.random.default_rng([params.seed, step])
         inputs, targets = random_windows(
             self._train_tokens, params.block_size, params.batch_size, rng
@@ -133,7 +151,7 @@ class Trainer:
             for group, lr in zip(optimizer.param_groups, full_lr, strict=True):
                 group["lr"] = lr * factor
             optimizer.step()
-        self.model.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=self._graph is None)
         # Only here does the process wait for a GPU, which so has all of the step before it.
         grad_norm = norm.item()
         loss = sum(part.item() for part in losses)
@@ -161,17 +179,21 @@ class Trainer:
         """Add the gradient of the mean loss over (B, T), by micro-batches; return what each adds
         to the loss, in nats per token. The gradient becomes that over all processes.
         """
-        self.model.train()
-        parts = len(inputs) // self._micro_batch_size
+        parts = self._parts
+        backward = self._graph or self._backward
         losses = []
         micro_batches = zip(inputs.chunk(parts), targets.chunk(parts), strict=True)
         for number, (x, y) in enumerate(micro_batches, start=1):
             with distributed.exchange(self._loss, now=number == parts):
-                with autocast(self.device, self.precision):
-                    loss = self._loss(x, y) / parts
-                torch.autograd.backward(loss)
-            losses.append(loss.detach())
+                losses.append(backward(x, y))
         return losses
+
+    def _backward(self, idx: Tensor, targets: Tensor) -> Tensor:
+        """Add the gradient of a micro-batch's part of the loss; return that, ()."""
+        with autocast(self.device, self.precision):
+            loss: Tensor = self._loss(idx, targets) / self._parts
+        torch.autograd.backward(loss)
+        return loss.detach()
 
     @torch.no_grad()
     def mean_val_loss(self) -> float:

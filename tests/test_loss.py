@@ -6,10 +6,14 @@ from nanopoet import loss
 from nanopoet.loss import linear_cross_entropy, softmax_gradient, token_cross_entropy
 
 
+@pytest.mark.parametrize("multiple", [1, 8])
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("rows", [7, 1024, 2500])
-def test_it_is_the_cross_entropy_and_its_gradient(with_bias: bool, rows: int) -> None:
-    """Also where the rows come in several parts, the last one smaller."""
+def test_it_is_the_cross_entropy_and_its_gradient(
+    monkeypatch: pytest.MonkeyPatch, with_bias: bool, rows: int, multiple: int
+) -> None:
+    """Also where the rows come in several parts, the last one smaller, or logits are filled up."""
+    monkeypatch.setattr(loss, "_multiple", lambda _: multiple)
     torch.manual_seed(0)
     x = torch.randn(rows, 5, requires_grad=True)
     weight = torch.randn(11, 5, requires_grad=True)
