@@ -104,8 +104,8 @@ def _time_to_loss(curves: Curves) -> str:
         cells = " | ".join("never" if t is None else f"{t:.0f}" for t in times)
         last = curve[-1]
         lines.append(
-            f"| {name} | {curve[0]['seconds']:.0f} | {cells} | {last['loss_val']:.3f} after {last['seconds']:.0f} s and "
-            f"{last['tokens']:,.0f} tokens |"
+            f"| {name} | {curve[0]['seconds']:.0f} | {cells} | {last['loss_val']:.3f} after "
+            f"{last['seconds']:.0f} s and {last['tokens']:,.0f} tokens |"
         )
     return "\n".join(lines)
 
