@@ -67,13 +67,14 @@ def _training(device: torch.device) -> str:
     rate = speed.matmul_rate(device, params)
     seed = rows[0]["tokens_per_second"]
     lines = [
-        "| training, 64 × 256 tokens a step | tokens/s | × seed | peak memory, GB |",
-        "|---|---|---|---|",
+        "| training, 64 × 256 tokens a step | tokens/s | × seed | first step, s | peak, GB |",
+        "|---|---|---|---|---|",
     ]
     for row in rows:
         tokens = row["tokens_per_second"]
         lines.append(
-            f"| {row['name']} | {tokens:,.0f} | {tokens / seed:.2f} | {row['peak_gb']:.2f} |"
+            f"| {row['name']} | {tokens:,.0f} | {tokens / seed:.2f} | {row['first_step']:.1f} "
+            f"| {row['peak_gb']:.2f} |"
         )
     default = next(row for row in rows if row["name"] == "default")
     flops = flops_per_token(build_model(speed.VOCAB_SIZE, params))

@@ -38,6 +38,8 @@ def measure_all(device: str) -> list[dict[str, Any]]:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode == 0:
             rows.append({"name": name} | json.loads(done.stdout.splitlines()[-1]))
+            rate = rows[-1]["tokens_per_second"]
+            print(f"bench: {name} trains on {rate:,.0f} tokens/s", file=sys.stderr, flush=True)
         else:
             print(f"bench: {name} left out; `pip install -e '.[bench]'` installs the peers")
     return rows
@@ -182,18 +184,16 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     steps = CONTENDERS[arguments.contender](device)
-    for _ in range(WARM_UP):
-        next(steps)
-    times = []
-    for _ in range(STEPS):
-        times.append(_seconds(lambda: next(steps), device))
+    first, *_ = [_seconds(lambda: next(steps), device) for _ in range(WARM_UP)]
+    times = [_seconds(lambda: next(steps), device) for _ in range(STEPS)]
     tokens = next(steps)
     peak = (
         torch.cuda.max_memory_allocated(device) / 1e9
         if device.type == "cuda"
         else peak_bytes() / 1e9
     )
-    print(json.dumps({"tokens_per_second": tokens / min(times), "peak_gb": peak}))
+    figures = {"first_step": first, "tokens_per_second": tokens / min(times), "peak_gb": peak}
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

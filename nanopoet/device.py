@@ -15,8 +15,9 @@ from nanopoet.errors import NanopoetError
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Numbers of two options in glibc's malloc.h."""
 
-_WORK_OF_MINUTES = {"cpu": 5e12, "cuda": 5e14}
-"""Parameters times tokens that keep two CPU cores, or a GPU, busy for some minutes."""
+_WORK_THAT_PAYS = {"cpu": 3e12, "cuda": 2e14}
+"""Parameters times tokens at which two CPU cores, or a GPU, save what the compiler takes: ten
+seconds, or twenty (first step of `python -m bench`)."""
 
 Precision = Literal["fp32", "bf16"]
 
@@ -69,8 +70,8 @@ def choose_compile(
 ) -> tuple[bool, str]:
     """Whether to let torch's compiler work, and why; `auto` does where it is there and will pay.
 
-    It takes about half a minute and then saves a sixth of the time, so a training
-    has to be minutes long. On a CPU the compiler needs a C++ compiler, on CUDA Triton.
+    It takes some ten seconds and then saves a fifth of the time and more, so a training has to
+    be long enough. On a CPU the compiler needs a C++ compiler, on CUDA Triton.
 
     Args:
         wanted: the parameter.
@@ -79,13 +80,13 @@ def choose_compile(
     """
     if wanted != "auto":
         return wanted == "on", "as asked"
-    if device.type not in _WORK_OF_MINUTES:
+    if device.type not in _WORK_THAT_PAYS:
         return False, f"the compiler is not tried on {device.type}"
     if device.type == "cpu" and not _has_cpp_compiler():
-        return False, "no C++ compiler here: install g++ for a sixth less time"
+        return False, "no C++ compiler here: install g++ for a fifth less time"
     if device.type == "cuda" and find_spec("triton") is None:
         return False, "no Triton here"
-    if work < _WORK_OF_MINUTES[device.type]:
+    if work < _WORK_THAT_PAYS[device.type]:
         return False, "too short a training for it to pay"
     try:
         torch.compile(torch.neg)(torch.ones(8, device=device))

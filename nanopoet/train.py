@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from nanopoet import distributed
+from nanopoet.cuda_graph import CudaGraph
 from nanopoet.device import autocast, choose_compile, choose_device, choose_precision, describe
 from nanopoet.errors import NanopoetError
 from nanopoet.features import token_features
 from nanopoet.flops import flops_per_token
-from nanopoet.graph import CudaGraph
 from nanopoet.history import StepRecord
 from nanopoet.language_model import LanguageModel
 from nanopoet.model import make_model

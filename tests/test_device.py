@@ -17,7 +17,7 @@ LONG = 1e16
 
 
 def _working_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compiler that works, without its half minute."""
+    """A compiler that works, without the time it takes."""
     monkeypatch.setattr(torch, "compile", lambda function: function)
 
 
