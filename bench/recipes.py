@@ -1,10 +1,15 @@
 """Figures of the recipes that were run, from their DVC experiments → docs/recipes.json.
 
 `make run RECIPE=seed` makes the experiment `seed`; the default recipe is what the workspace holds.
+`python -m bench.recipes small=elsewhere` takes a recipe's figures from the folder `elsewhere`, which
+holds `metrics/` and `models/poet/evaluations.csv` of a machine on which it ran.
 """
 
+import argparse
 import io
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +24,32 @@ from nanopoet.params import read_yaml
 OUT = Path("docs/recipes.json")
 
 
-def figures(rev: str | None) -> dict[str, Any]:
-    """Metrics and validation curve of an experiment, or of the workspace."""
+def figures(read: Callable[[str], str]) -> dict[str, Any]:
+    """Metrics and validation curve of a run, of which `read` gives the text of a file."""
     metrics = {
-        stage: json.loads(dvc.api.read(f"metrics/{stage}.json", rev=rev))
-        for stage in ("pretrain", "evaluate")
+        stage: json.loads(read(f"metrics/{stage}.json")) for stage in ("pretrain", "evaluate")
     }
-    looks = pd.read_csv(io.StringIO(dvc.api.read("models/poet/evaluations.csv", rev=rev)))
+    looks = pd.read_csv(io.StringIO(read("models/poet/evaluations.csv")))
     curve = dict(zip(looks["step"].astype(str), looks["loss_val"].round(4), strict=True))
     return metrics | {"loss_val": curve}
 
 
+def _read(folder: Path, path: str) -> str:
+    return (folder / path).read_text(encoding="utf-8")
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("elsewhere", nargs="*", metavar="recipe=folder")
+    elsewhere = dict(each.partition("=")[::2] for each in parser.parse_args().elsewhere)
     known = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
-    known["default"] = figures(None)
+    known["default"] = figures(partial(dvc.api.read, rev=None))
     for name in read_yaml("recipes.yaml"):
+        if name in elsewhere:
+            known[name] = figures(partial(_read, Path(elsewhere[name])))
+            continue
         try:
-            known[name] = figures(name)
+            known[name] = figures(partial(dvc.api.read, rev=name))
         except RevError:
             print(f"{name}: no such experiment; `make run RECIPE={name}` makes it")
     write_json(OUT, known)
