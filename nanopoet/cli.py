@@ -157,9 +157,11 @@ def _write(args: argparse.Namespace) -> None:
     import torch
 
     from nanopoet.checkpoint import load_model
+    from nanopoet.device import keep_freed_memory
     from nanopoet.lines import iter_lines
     from nanopoet.writer import Writer
 
+    keep_freed_memory()
     with _model_folder(args) as folder:
         writer = Writer(*load_model(folder))
     generator = torch.Generator().manual_seed(sampling.seed)
