@@ -1,8 +1,8 @@
 """Figures of the recipes that were run, from their DVC experiments → docs/recipes.json.
 
 `make run RECIPE=seed` makes the experiment `seed`; the default recipe is what the workspace holds.
-`python -m bench.recipes small=elsewhere` takes a recipe's figures from the folder `elsewhere`, which
-holds `metrics/` and `models/poet/evaluations.csv` of a machine on which it ran.
+`python -m bench.recipes small=elsewhere` takes a recipe's figures from the folder `elsewhere`, with
+`metrics/` and `models/poet/evaluations.csv` of the machine on which it ran.
 """
 
 import argparse
