@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unicodedata import east_asian_width
 
 import vl_convert
 
@@ -9,11 +10,16 @@ from nanopoet.history import StepRecord
 
 Rows = Sequence[Mapping[str, Any]]
 
+_FONT_SIZE = 12
 _CONFIG = {
     "background": None,
     "view": {"stroke": None},
-    "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
-    "legend": {"labelFontSize": 12, "title": None, "orient": "top"},
+    "axis": {
+        "labelFontSize": _FONT_SIZE,
+        "titleFontSize": _FONT_SIZE,
+        "titleFontWeight": "normal",
+    },
+    "legend": {"labelFontSize": _FONT_SIZE, "title": None, "orient": "top"},
     "font": "sans-serif",
 }
 _BLUE, _ORANGE = "#4c78a8", "#e4812b"
@@ -43,12 +49,20 @@ def bars_chart(values: Mapping[str, Mapping[str, float]], title: str, **axis: An
         for form, value in forms.items()
     ]
     encoding = {
-        "y": _field("form", "nominal", None, sort=None),
+        "y": _field("form", "nominal", None, sort=None, axis={"minExtent": _room(rows)}),
         "yOffset": _field("source", "nominal", None, sort=None),
         "x": _field("value", "quantitative", title, axis=axis),
         "color": _colors("source", list(values)),
     }
     return _svg(rows, {"mark": "bar", "encoding": encoding}, width=480, height={"step": 18})
+
+
+def _room(rows: Rows) -> int:
+    """Pixels for the labels beside the bars: without a Chinese font on the machine that draws,
+    they are measured too narrow for the browser that has one.
+    """
+    wide = (sum(east_asian_width(sign) in "WF" for sign in row["form"]) for row in rows)
+    return _FONT_SIZE * (max(wide, default=0) + 1)
 
 
 def calibration_chart(bins: Rows) -> str:
