@@ -42,9 +42,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("elsewhere", nargs="*", metavar="recipe=folder")
     elsewhere = dict(each.partition("=")[::2] for each in parser.parse_args().elsewhere)
+    recipes = list(read_yaml("recipes.yaml"))
+    for name, folder in elsewhere.items():
+        if name not in recipes or not Path(folder, "metrics/evaluate.json").is_file():
+            raise SystemExit(
+                f"error: {name}={folder} is not allowed: write recipe=folder, with a recipe of "
+                f"{', '.join(recipes)} and a folder in which it ran"
+            )
     known = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
     known["default"] = figures(partial(dvc.api.read, rev=None))
-    for name in read_yaml("recipes.yaml"):
+    for name in recipes:
         if name in elsewhere:
             known[name] = figures(partial(_read, Path(elsewhere[name])))
             continue

@@ -68,13 +68,11 @@ def main() -> None:
         device=trainer.device,
         precision=trainer.precision,
     )
-    rhymes = (
-        scores.targets[1:] == tokenizer.encode("。")[0]
-    )  # what stands before it most often does
+    before_stop = scores.targets[1:] == tokenizer.encode("。")[0]
     figures = {
         "changes": changes,
         "dev": round(scores.nats.sum().item() / dev.characters.sum().item(), 4),
-        "dev_rhymes": round(scores.nats[:-1][rhymes].mean().item(), 4),
+        "dev_rhymes": round(scores.nats[:-1][before_stop].mean().item(), 4),
         "train": round(float(np.mean([r.loss_train for r in records[-20:]])), 4),
         "parameters": model.num_parameters,
         "tokens": records[-1].tokens,
