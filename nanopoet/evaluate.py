@@ -111,11 +111,13 @@ def write_poems(
     temperature: float,
     seed: int,
     device: torch.device,
+    precision: Precision,
     batch_size: int = 250,
 ) -> list[str]:
     """`count` texts of at most `length` characters, sampled from BEGIN, `batch_size` at a time.
 
-    A model that has learned from separated poems ends a text where the poem ends.
+    A model that has learned from separated poems ends a text where the poem ends. Matrix products
+    are in `precision`.
     """
     generator = torch.Generator(device).manual_seed(seed)
     model.to(device)
@@ -124,9 +126,10 @@ def write_poems(
         while len(poems) < count:
             rows = min(batch_size, count - len(poems))
             context = torch.full((rows, 1), BEGIN_ID, device=device)  # (B, 1)
-            ids = model.generate(
-                context, length, temperature=temperature, generator=generator, stop_id=BEGIN_ID
-            )
+            with autocast(device, precision):
+                ids = model.generate(
+                    context, length, temperature=temperature, generator=generator, stop_id=BEGIN_ID
+                )
             poems += [tokenizer.decode_poem(row.tolist()) for row in ids]
             bar.update(rows)
     return poems

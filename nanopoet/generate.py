@@ -82,8 +82,10 @@ def stream(
     stopped = torch.zeros(len(idx), 1, dtype=torch.bool, device=idx.device)
     start = max(0, idx.shape[1] - model.block_size)  # of the context, in the text
     cache = KVCache(model.block_size)
+    # Autocast keeps weights that it has cast for the next step, but not in inference mode.
+    cast = torch.is_autocast_enabled(idx.device.type)
     for _ in range(max_new_tokens):
-        with torch.inference_mode(), _evaluating(model):
+        with torch.no_grad() if cast else torch.inference_mode(), _evaluating(model):
             if idx.shape[1] - start > model.block_size:
                 start = idx.shape[1] - max(1, model.block_size // 2)
                 cache = KVCache(model.block_size)
@@ -134,7 +136,9 @@ def _sample(
     """(B, V) logits and (B, 1) random numbers of [0, 1) → (B, 1) ids."""
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)
-    logits = logits.contiguous().float() / temperature
+    logits = logits.contiguous().float()
+    if temperature != 1:
+        logits = logits / temperature
     if top_k is not None and top_k < logits.shape[-1]:
         least = logits.topk(top_k).values[:, -1:]
         logits = logits.masked_fill(logits < least, float("-inf"))

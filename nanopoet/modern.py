@@ -20,30 +20,31 @@ from nanopoet.linear import Linear
 ROPE_THETA = 10_000.0
 """Base of the rotary wavelengths (Su et al. 2021, https://arxiv.org/abs/2104.09864)."""
 NORM_EPS = 1e-6
+_EPS = torch.tensor(NORM_EPS)
 
 
 def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
     """Scale the last dimension to a root mean square of 1, then by `weight`; fp32."""
-    return F.rms_norm(x.float(), x.shape[-1:], eps=NORM_EPS) * weight
+    x = x.float()
+    if torch.is_grad_enabled() or x.device.type != "cpu":
+        return F.rms_norm(x, x.shape[-1:], eps=NORM_EPS) * weight
+    # Torch's own takes a dozen small operations on a CPU, which is felt when a poem is written.
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x * torch.addcmul(_EPS, length, length, value=1 / x.shape[-1]).rsqrt_() * weight
 
 
-def rotary_tables(
-    start: int, stop: int, head_size: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """What `rotate` multiplies with from position `start` to `stop`: cosines and signed sines,
-    (T, D) each.
-    """
-    pairs = torch.arange(0, head_size, 2, device=device, dtype=torch.float32)
-    positions = torch.arange(start, stop, device=device, dtype=torch.float32)
+def rotary_tables(block_size: int, head_size: int) -> Tensor:
+    """What `rotate` multiplies with at each position, (2, T, D): cosines, and signed sines."""
+    pairs = torch.arange(0, head_size, 2, dtype=torch.float32)
+    positions = torch.arange(block_size, dtype=torch.float32)
     angles = torch.outer(positions, ROPE_THETA ** (-pairs / head_size))
     cos, sin = angles.cos(), angles.sin()
-    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
+    return torch.stack([torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)])
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn channels d and d + D/2 of x, (..., D), together; tables that fit x's shape."""
-    a, b = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([b, a], dim=-1) * sin
+    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
 
 
 class Attention(nn.Module):
@@ -61,7 +62,7 @@ class Attention(nn.Module):
         B, T, C = x.shape
         qkv = self.qkv_proj(x).view(B, T, 3, self.head_num, C // self.head_num)
         qk = rotate(rms_norm(qkv[:, :, :2], self.qk_norm), cos, sin).to(qkv.dtype)
-        q, k, v = (y.transpose(1, 2) for y in (qk[:, :, 0], qk[:, :, 1], qkv[:, :, 2]))
+        (q, k), v = qk.permute(2, 0, 3, 1, 4), qkv[:, :, 2].transpose(1, 2)
         if extend:
             k, v = extend(k, v)
         y = causal_attention(q, k, v)
@@ -123,6 +124,8 @@ class ModernLanguageModel(LanguageModel):
     12111104
     """
 
+    rotary: Tensor
+
     def __init__(
         self,
         vocab_size: int,
@@ -155,6 +158,8 @@ class ModernLanguageModel(LanguageModel):
         )
         self.norm = nn.Parameter(torch.ones(emb_size))
         self.lm_head = Linear(emb_size, vocab_size, bias=False)
+        tables = rotary_tables(block_size, emb_size // head_num)
+        self.register_buffer("rotary", tables, persistent=False)
         self._init_weights(generator)
 
     def _init_weights(self, generator: torch.Generator | None) -> None:
@@ -169,9 +174,7 @@ class ModernLanguageModel(LanguageModel):
 
     def _hidden(self, x: Tensor, cache: KVCache | None) -> Tensor:
         start = cache.length if cache else 0
-        head_size = self.config["emb_size"] // self.config["head_num"]
-        tables = rotary_tables(start, start + x.shape[1], head_size, x.device)
-        cos, sin = (table[:, None, None] for table in tables)  # (T, 1, 1, D)
+        cos, sin = self.rotary[:, start : start + x.shape[1], None, None].unbind()  # (T, 1, 1, D)
         for layer, block in enumerate(self.blocks):
             extend = partial(cache.extend, layer) if cache else None
             x = self._run(block, x, cos, sin, extend)

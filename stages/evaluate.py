@@ -50,6 +50,7 @@ def main() -> None:
         temperature=options.temperature,
         seed=options.seed,
         device=device,
+        precision=precision,
     )
     sources = {
         "model": written,

@@ -121,7 +121,13 @@ def test_it_predicts_and_writes_as_a_cpu_does(
 def test_poems_come_from_the_seed(start: Start) -> None:
     trainer = start(MODERN, device="cuda")
     list(trainer)
-    options: dict[str, Any] = {"count": 5, "length": 30, "temperature": 1.0, "batch_size": 2}
+    options: dict[str, Any] = {
+        "count": 5,
+        "length": 30,
+        "temperature": 1.0,
+        "batch_size": 2,
+        "precision": "bf16",
+    }
     one, same, other = (
         write_poems(
             trainer.model, trainer.tokenizer, seed=seed, device=torch.device("cuda"), **options

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from nanopoet.classic import GPTLanguageModel
+from nanopoet.device import Precision
 from nanopoet.errors import NanopoetError
 from nanopoet.evaluate import score_tokens, scoring_windows, write_poems
 from nanopoet.prediction import TokenScores
@@ -27,6 +28,28 @@ def test_every_target_counts_once_and_has_context(length: int, context: int) -> 
 
 def _model() -> GPTLanguageModel:
     return GPTLanguageModel(30, 16, 8, 1, 2, 0.0, generator=torch.Generator().manual_seed(0)).eval()
+
+
+def _write(
+    model: GPTLanguageModel,
+    tokenizer: CharTokenizer,
+    *,
+    count: int,
+    seed: int,
+    precision: Precision = "fp32",
+    batch_size: int = 250,
+) -> list[str]:
+    return write_poems(
+        model,
+        tokenizer,
+        count=count,
+        length=12,
+        temperature=1.0,
+        seed=seed,
+        device=CPU,
+        precision=precision,
+        batch_size=batch_size,
+    )
 
 
 def _arrays(*lengths: int, separate: bool = False) -> TokenArrays:
@@ -94,17 +117,16 @@ def test_a_poem_ends_where_the_model_ends_it() -> None:
     model = _model()
     torch.nn.init.constant_(model.lm_head.bias[:1], 100.0)
     tokenizer = CharTokenizer.from_characters("".join(chr(0x4E00 + i) for i in range(19)))
-    poems = write_poems(model, tokenizer, count=2, length=12, temperature=1.0, seed=0, device=CPU)
+    poems = _write(model, tokenizer, count=2, seed=0)
     assert poems == ["", ""]
 
 
-def test_poems_follow_their_seed() -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_poems_follow_their_seed(precision: Precision) -> None:
     tokenizer = CharTokenizer.from_characters("".join(chr(0x4E00 + i) for i in range(19)))
 
     def write(seed: int) -> list[str]:
-        return write_poems(
-            _model(), tokenizer, count=3, length=12, temperature=1.0, seed=seed, device=CPU
-        )
+        return _write(_model(), tokenizer, count=3, seed=seed, precision=precision)
 
     assert write(0) == write(0)
     assert write(0) != write(1)
@@ -113,15 +135,6 @@ def test_poems_follow_their_seed() -> None:
 
 def test_poems_are_written_in_batches() -> None:
     tokenizer = CharTokenizer.from_characters("".join(chr(0x4E00 + i) for i in range(19)))
-    poems = write_poems(
-        _model(),
-        tokenizer,
-        count=5,
-        length=12,
-        temperature=1.0,
-        seed=0,
-        device=CPU,
-        batch_size=2,
-    )
+    poems = _write(_model(), tokenizer, count=5, seed=0, batch_size=2)
     assert len(poems) == 5
     assert len(set(poems)) == 5

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from nanopoet.device import Precision, autocast
 from nanopoet.generate import _sample, generate, stream
 from nanopoet.language_model import LanguageModel
 from tests.test_language_model import model  # noqa: F401
@@ -93,11 +94,13 @@ def test_a_stream_gives_what_generate_gives(model: LanguageModel) -> None:  # no
     assert torch.equal(torch.cat([context, *steps], dim=1), whole)
 
 
-def test_between_steps_all_is_as_it_was(model: LanguageModel) -> None:  # noqa: F811
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_between_steps_all_is_as_it_was(model: LanguageModel, precision: Precision) -> None:  # noqa: F811
     generator = torch.Generator().manual_seed(0)
     steps = stream(model.train(), torch.tensor([[1], [2]]), 30, generator=generator)
     for _ in range(3):
-        ids = next(steps)
+        with autocast(torch.device("cpu"), precision):
+            ids = next(steps)
         assert ids.shape == (2, 1)
         assert model.training
         assert not torch.is_inference_mode_enabled()

@@ -20,15 +20,18 @@ def test_an_untrained_block_adds_nothing() -> None:
     torch.testing.assert_close(model.hidden(idx), expected)
 
 
-def test_rms_norm_is_torch_s() -> None:
-    x, weight = torch.randn(3, 16), torch.rand(16)
-    expected = torch.nn.functional.rms_norm(x, (16,), weight, eps=1e-6)
-    torch.testing.assert_close(rms_norm(x, weight), expected)
+@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
+def test_rms_norm_is_torch_s(learning: bool, size: float) -> None:
+    x, weight = size * torch.randn(3, 2, 16), torch.rand(2, 1)
+    expected = torch.nn.functional.rms_norm(x, (16,), eps=1e-6) * weight
+    with torch.set_grad_enabled(learning):
+        torch.testing.assert_close(rms_norm(x, weight), expected)
 
 
 def test_a_rotated_product_depends_on_the_distance_alone() -> None:
     q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
-    cos, sin = rotary_tables(0, 20, 8, torch.device("cpu"))
+    cos, sin = rotary_tables(20, 8)
 
     def product(i: int, j: int) -> torch.Tensor:
         return (rotate(q, cos[i], sin[i]) * rotate(k, cos[j], sin[j])).sum()
