@@ -34,9 +34,13 @@ def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def rotary_tables(block_size: int, head_size: int) -> Tensor:
-    """What `rotate` multiplies with at each position, (2, T, D): cosines, and signed sines."""
-    pairs = torch.arange(0, head_size, 2, dtype=torch.float32)
-    positions = torch.arange(block_size, dtype=torch.float32)
+    """What `rotate` multiplies with at each position, (2, T, D): cosines, and signed sines.
+
+    They are on the CPU even where a model is made without its numbers, which come from a file
+    without these.
+    """
+    pairs = torch.arange(0, head_size, 2, dtype=torch.float32, device="cpu")
+    positions = torch.arange(block_size, dtype=torch.float32, device="cpu")
     angles = torch.outer(positions, ROPE_THETA ** (-pairs / head_size))
     cos, sin = angles.cos(), angles.sin()
     return torch.stack([torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)])

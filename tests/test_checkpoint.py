@@ -7,6 +7,7 @@ import torch
 from nanopoet.checkpoint import load_model, save_model
 from nanopoet.classic import GPTLanguageModel
 from nanopoet.errors import NanopoetError
+from nanopoet.modern import ModernLanguageModel
 from nanopoet.tokenizer import CharTokenizer
 
 
@@ -26,6 +27,16 @@ def test_round_trip(folder: Path, tmp_path: Path) -> None:
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
     idx = torch.tensor([tokenizer.encode("床前")])
     torch.testing.assert_close(model(idx)[0], load_model(tmp_path / "again")[0](idx)[0])
+
+
+def test_what_no_file_holds_is_there_all_the_same(tmp_path: Path) -> None:
+    """The modern model's rotary tables."""
+    tokenizer = CharTokenizer.from_characters("床前明月光")
+    saved = ModernLanguageModel(tokenizer.vocab_size, 8, 8, 1, 2, 8, 0.1).eval()
+    save_model(tmp_path / "poet", saved, tokenizer, {})
+    loaded, _ = load_model(tmp_path / "poet")
+    idx = torch.tensor([tokenizer.encode("床前明月")])
+    assert torch.equal(loaded(idx)[0], saved(idx)[0])
 
 
 def test_config_is_readable(folder: Path) -> None:
