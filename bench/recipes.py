@@ -22,14 +22,14 @@ from nanopoet.files import write_json
 from nanopoet.params import read_yaml
 
 OUT = Path("docs/recipes.json")
+METRICS = {stage: f"metrics/{stage}.json" for stage in ("pretrain", "evaluate")}
+CURVE = "models/poet/evaluations.csv"
 
 
 def figures(read: Callable[[str], str]) -> dict[str, Any]:
     """Metrics and validation curve of a run, of which `read` gives the text of a file."""
-    metrics = {
-        stage: json.loads(read(f"metrics/{stage}.json")) for stage in ("pretrain", "evaluate")
-    }
-    looks = pd.read_csv(io.StringIO(read("models/poet/evaluations.csv")))
+    metrics = {stage: json.loads(read(path)) for stage, path in METRICS.items()}
+    looks = pd.read_csv(io.StringIO(read(CURVE)))
     curve = dict(zip(looks["step"].astype(str), looks["loss_val"].round(4), strict=True))
     return metrics | {"loss_val": curve}
 
@@ -44,10 +44,12 @@ def main() -> None:
     elsewhere = dict(each.partition("=")[::2] for each in parser.parse_args().elsewhere)
     recipes = list(read_yaml("recipes.yaml"))
     for name, folder in elsewhere.items():
-        if name not in recipes or not Path(folder, "metrics/evaluate.json").is_file():
-            raise SystemExit(
-                f"error: {name}={folder} is not allowed: write recipe=folder, with a recipe of "
-                f"{', '.join(recipes)} and a folder in which it ran"
+        missing = [path for path in (*METRICS.values(), CURVE) if not Path(folder, path).is_file()]
+        if name not in recipes or not folder or missing:
+            raise NanopoetError(
+                f"{name}={folder} is not allowed: write recipe=folder, with a recipe of "
+                f"{', '.join(recipes)} and a folder in which it ran, with "
+                f"{', '.join((*METRICS.values(), CURVE))}"
             )
     known = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
     known["default"] = figures(partial(dvc.api.read, rev=None))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,3 +87,23 @@ def test_peak_memory_is_that_of_the_process_alone() -> None:
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert 0 < int(done.stdout) < ballast.nbytes / 4 < peak_bytes()
+
+
+@pytest.mark.parametrize("what", ["sead=.", "seed=nowhere", "seed=", "seed", "seed={run}"])
+def test_a_recipe_s_folder_has_all_of_its_figures(what: str, tmp_path: Path) -> None:
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics/evaluate.json").write_text("{}", encoding="utf-8")
+    argument = what.format(run=tmp_path)
+    before = (ROOT / "docs/recipes.json").read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.recipes", argument],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    name, _, folder = argument.partition("=")
+    assert done.stderr.startswith(f"error: {name}={folder} is not allowed: write recipe=folder")
+    assert "models/poet/evaluations.csv" in done.stderr
+    assert (ROOT / "docs/recipes.json").read_bytes() == before
