@@ -30,7 +30,7 @@ def measure_all(device: str) -> dict[str, float]:
         "one at a time": _rate(lambda: generate(ours, one, LENGTH), LENGTH, rounds=5),
         "32 at once": _rate(lambda: generate(ours, many, LENGTH), 32 * LENGTH, rounds=5),
     }
-    precision, _ = choose_precision("auto", target)
+    precision, _ = choose_precision(load_params().evaluate.precision, target)
     if precision != "fp32":
         with autocast(target, precision):
             rate = _rate(lambda: generate(ours, many, LENGTH), 32 * LENGTH, rounds=5)

@@ -24,6 +24,7 @@ from nanopoet.params import read_yaml
 OUT = Path("docs/recipes.json")
 METRICS = {stage: f"metrics/{stage}.json" for stage in ("pretrain", "evaluate")}
 CURVE = "models/poet/evaluations.csv"
+FILES = (*METRICS.values(), CURVE)
 
 
 def figures(read: Callable[[str], str]) -> dict[str, Any]:
@@ -44,12 +45,11 @@ def main() -> None:
     elsewhere = dict(each.partition("=")[::2] for each in parser.parse_args().elsewhere)
     recipes = list(read_yaml("recipes.yaml"))
     for name, folder in elsewhere.items():
-        missing = [path for path in (*METRICS.values(), CURVE) if not Path(folder, path).is_file()]
-        if name not in recipes or not folder or missing:
+        complete = folder and all(Path(folder, path).is_file() for path in FILES)
+        if name not in recipes or not complete:
             raise NanopoetError(
                 f"{name}={folder} is not allowed: write recipe=folder, with a recipe of "
-                f"{', '.join(recipes)} and a folder in which it ran, with "
-                f"{', '.join((*METRICS.values(), CURVE))}"
+                f"{', '.join(recipes)} and a folder in which it ran, with {', '.join(FILES)}"
             )
     known = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
     known["default"] = figures(partial(dvc.api.read, rev=None))
