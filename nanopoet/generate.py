@@ -136,7 +136,7 @@ def _sample(
     """(B, V) logits and (B, 1) random numbers of [0, 1) → (B, 1) ids."""
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)
-    logits = logits.contiguous().float()
+    logits = logits.float()
     if temperature != 1:
         logits = logits / temperature
     if top_k is not None and top_k < logits.shape[-1]:

@@ -123,10 +123,7 @@ class LanguageModel(nn.Module, ABC):
     def token_losses(self, idx: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of each token, (B, T) fp32 in nats; never holds all logits at once."""
         hidden = self.hidden(idx).flatten(0, 1)
-        losses = token_cross_entropy(
-            hidden, self.lm_head.weight, self.lm_head.bias, targets.flatten()
-        )
-        return losses.view_as(targets)
+        return token_cross_entropy(hidden, self.lm_head, targets.flatten()).view_as(targets)
 
     def generate(
         self,

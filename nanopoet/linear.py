@@ -1,36 +1,67 @@
-"""A linear layer whose product is turned round where that is quicker."""
+"""A linear layer that multiplies in the quickest way that a CPU has where nothing is learned."""
+
+import platform
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
-MANY_COLUMNS = 4096
 AMX = bool(torch.cpu.get_capabilities().get("amx_bf16"))
-"""Whether this CPU has Intel's matrix unit, which tells those with a quick x Wᵀ from others."""
+_ONE_DNN = torch._C._has_mkldnn and platform.machine() in ("x86_64", "AMD64")
+PACKS = {
+    torch.float32: _ONE_DNN,
+    torch.bfloat16: _ONE_DNN and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
+}
+"""Whether weights are packed for products in a dtype: on CPUs where that is known to be quick."""
+
+_updates = 0
+"""Steps of any optimiser so far: torch does not count the changes that fused ones make."""
+
+
+def _count_update(*_: object) -> None:
+    global _updates
+    _updates += 1
+
+
+register_optimizer_step_post_hook(_count_update)
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, with the factors of some products turned round on a CPU without AMX.
+    """`nn.Linear`, quicker on a CPU while no gradient is wanted, as in writing.
 
-    W xᵀ is the same product as x Wᵀ. On the CPUs before AMX it is the quicker one in fp32 with
-    many columns, as the output layer has (MKL and torch 2.13; `python -m bench.kernels`), and for
-    a lone row, which is doubled since MKL is slow with one column; that pays in a whole model,
-    whose weights are not in a cache, not in a row alone. On a CPU with AMX neither is quicker,
-    and a doubled row takes twice the time.
+    Weights are packed once, in the order in which oneDNN reads them; one that has changed is
+    packed again. The operations are those that torch's own compiler uses for a frozen model.
+    For a lone row in fp32 they cost more than they save, so it stays with MKL, which gets the row
+    twice on CPUs before AMX, as it is slow there with one. `python -m bench.kernels` compares.
     """
+
+    _packed: tuple[tuple[object, ...], Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) → (..., out_features)"""
-        if AMX or x.device.type != "cpu":
+        if torch.is_grad_enabled() or x.device.type != "cpu":
             return F.linear(x, self.weight, self.bias)
-        rows = x.numel() // self.in_features
-        wide = self.out_features >= MANY_COLUMNS and not torch.is_autocast_enabled("cpu")
-        if rows > 1 and not wide:
+        autocast = torch.is_autocast_enabled("cpu")
+        dtype = torch.get_autocast_dtype("cpu") if autocast else x.dtype
+        alone = dtype == torch.float32 and x.numel() == self.in_features
+        if alone and not AMX:
+            row = x.reshape(1, -1)
+            y = (self.weight @ torch.cat([row, row]).t())[:, 0]
+            y = y if self.bias is None else y + self.bias
+            return y.reshape(*x.shape[:-1], -1)
+        if alone or not PACKS.get(dtype):
             return F.linear(x, self.weight, self.bias)
-        flat = x.reshape(rows, self.in_features)
-        if rows == 1:
-            y = (self.weight @ torch.cat([flat, flat]).t())[:, :1]
-        else:
-            y = self.weight @ flat.t()
-        y = y.t() if self.bias is None else y.t() + self.bias
-        return y.reshape(*x.shape[:-1], self.out_features)
+        bias = None if self.bias is None else self.bias.to(dtype)
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x.to(dtype), self._packed_weight(dtype), bias, "none", [], ""
+        )
+        return product
+
+    def _packed_weight(self, dtype: torch.dtype) -> Tensor:
+        weight = self.weight.detach()
+        state = weight.data_ptr(), weight._version, _updates, dtype
+        if self._packed is None or self._packed[0] != state:
+            packed = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype))
+            self._packed = state, weight, packed  # no other weight gets this one's address
+        return self._packed[2]

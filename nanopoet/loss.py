@@ -59,11 +59,19 @@ def linear_cross_entropy(
     return loss
 
 
-def token_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
-    """Cross-entropy of each row, (N,) fp32 in nats; no gradient. Arguments as above."""
+def token_cross_entropy(
+    x: Tensor, output_layer: Callable[[Tensor], Tensor], targets: Tensor
+) -> Tensor:
+    """Cross-entropy of each row, (N,) fp32 in nats; no gradient.
+
+    Args:
+        x: (N, C).
+        output_layer: (R, C) → (R, V), the logits of R rows.
+        targets: (N,) ids.
+    """
     losses = []
     for part in _parts(x):
-        logits = F.linear(x[part], weight, bias).float()  # (R, V)
+        logits = output_layer(x[part]).float()  # (R, V)
         losses.append(F.cross_entropy(logits, targets[part], reduction="none"))
     return torch.cat(losses)
 
