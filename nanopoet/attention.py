@@ -12,7 +12,14 @@ at 256, forward and backward, compiled (torch 2.13, `python -m bench.kernels`). 
 forward alone the fused kernel is the quicker one."""
 
 
-def causal_attention(q: Tensor, k: Tensor, v: Tensor, p: float = 0.0) -> Tensor:
+MANY = 8
+"""Least B from which the CPU is quicker when lone queries read all of a room, which lies in one
+piece, the part that is still empty included: writing takes a fifth less in bf16 with 32 at once."""
+
+
+def causal_attention(
+    q: Tensor, k: Tensor, v: Tensor, p: float = 0.0, length: int | None = None
+) -> Tensor:
     """What each position reads from itself and those before it.
 
     Args:
@@ -20,15 +27,28 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, p: float = 0.0) -> Tensor:
         k: keys, as many; a lone query (T = 1) sees all of them, however many.
         v: their values.
         p: probability of dropping a weight.
+        length: number of keys and values where they have room for more, with zeros behind them.
 
     Returns:
         (B, H, T, D) in the dtype of v.
     """
     T = q.shape[2]
+    if length is not None:
+        if q.device.type == "cpu" and T == 1 and len(q) >= MANY:
+            return _whole_room(q, k, v, length)
+        k, v = k[:, :, :length], v[:, :, :length]
     backward = torch.is_grad_enabled() or v.dtype != torch.float32
     if q.device.type == "cpu" and (p or (1 < T <= SHORT and backward)):
         return _spelt_out(q, k, v, p)
     return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=T > 1)
+
+
+def _whole_room(q: Tensor, k: Tensor, v: Tensor, length: int) -> Tensor:
+    empty = q.new_zeros(k.shape[2])
+    empty[length:] = float("-inf")
+    rows, keys, values = (x.flatten(0, 1) for x in (q, k, v))  # (B H, 1 or R, D)
+    scores = torch.baddbmm(empty, rows, keys.transpose(1, 2), alpha=q.shape[3] ** -0.5)
+    return torch.bmm(scores.softmax(dim=-1).to(v.dtype), values).view_as(q)
 
 
 def _spelt_out(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
-Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, int]]
 """`KVCache.extend` of one layer."""
+
+_LEAST_ROOM = 16
+"""Tokens; room is doubled when it is full, so that short texts are not read with room for long."""
 
 
 class KVCache:
@@ -21,23 +25,31 @@ class KVCache:
     def __init__(self, block_size: int) -> None:
         self.block_size = block_size
         self.length = 0
-        self._room: dict[int, tuple[Tensor, Tensor]] = {}
+        self._room: dict[int, list[Tensor]] = {}
 
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, int]:
         """Add (B, H, T, D) keys and values of new tokens to a layer.
 
         Returns:
-            keys and values (B, H, length + T, D) of all tokens, the new ones included.
-            `length` stays until `advance`, as each layer has its turn.
+            keys and values of all tokens, the new ones included, and how many these are, L; with
+            zeros in what is left of their room, (B, H, R, D), L ≤ R. `length` stays until
+            `advance`, as each layer has its turn.
         """
-        if layer not in self._room:
-            shape = (*keys.shape[:2], self.block_size, keys.shape[3])
-            self._room[layer] = keys.new_empty(shape), values.new_empty(shape)
-        end = self.length + keys.shape[2]
-        for room, new in zip(self._room[layer], (keys, values), strict=True):
-            room[:, :, self.length : end] = new
-        all_keys, all_values = self._room[layer]
-        return all_keys[:, :, :end], all_values[:, :, :end]
+        start, end = self.length, self.length + keys.shape[2]
+        room = self._room.get(layer)
+        if room is None or room[0].shape[2] < end:
+            room = self._room[layer] = [
+                self._larger(new, end, room[i] if room else new[:, :, :0])
+                for i, new in enumerate((keys, values))
+            ]
+        for kept, new in zip(room, (keys, values), strict=True):
+            kept[:, :, start:end] = new
+        return room[0], room[1], end
+
+    def _larger(self, new: Tensor, end: int, kept: Tensor) -> Tensor:
+        size = max(_LEAST_ROOM, 1 << (end - 1).bit_length())
+        left = min(size, self.block_size) - kept.shape[2]
+        return torch.cat([kept, kept.new_zeros(*new.shape[:2], left, new.shape[3])], dim=2)
 
     def advance(self, count: int) -> None:
         """Count T new tokens as held, once every layer has them."""
@@ -45,4 +57,4 @@ class KVCache:
 
     def keep(self, rows: Tensor) -> None:
         """Forget all sequences but some, (b,) indices into B."""
-        self._room = {layer: (k[rows], v[rows]) for layer, (k, v) in self._room.items()}
+        self._room = {layer: [kept[rows] for kept in room] for layer, room in self._room.items()}

@@ -28,10 +28,11 @@ class CausalSelfAttention(nn.Module):
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.head_num, C // self.head_num)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
+        length = None
         if extend:
-            k, v = extend(k, v)
+            k, v, length = extend(k, v)
         p = self.dropout if self.training else 0.0
-        y = causal_attention(q, k, v, p)
+        y = causal_attention(q, k, v, p, length)
         return dropout(self.proj(y.transpose(1, 2).reshape(B, T, C)), p)
 
 

@@ -67,9 +67,10 @@ class Attention(nn.Module):
         qkv = self.qkv_proj(x).view(B, T, 3, self.head_num, C // self.head_num)
         qk = rotate(rms_norm(qkv[:, :, :2], self.qk_norm), cos, sin).to(qkv.dtype)
         (q, k), v = qk.permute(2, 0, 3, 1, 4), qkv[:, :, 2].transpose(1, 2)
+        length = None
         if extend:
-            k, v = extend(k, v)
-        y = causal_attention(q, k, v)
+            k, v, length = extend(k, v)
+        y = causal_attention(q, k, v, length=length)
         out: Tensor = self.o_proj(y.transpose(1, 2).reshape(B, T, C))
         return out
 

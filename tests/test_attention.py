@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from nanopoet.attention import SHORT, causal_attention
+from nanopoet.attention import MANY, SHORT, causal_attention
 
 
 def _qkv(T: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -43,6 +43,21 @@ def test_a_lone_query_sees_all_keys() -> None:
     torch.testing.assert_close(
         causal_attention(q[:, :, -1:], k, v), causal_attention(q, k, v)[:, :, -1:]
     )
+
+
+@pytest.mark.parametrize("B", [1, MANY - 1, MANY])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("T", [1, 5])
+def test_keys_may_have_room_for_more(T: int, dtype: torch.dtype, B: int) -> None:
+    q, k, v = torch.randn(3, B, 3, 5, 8, dtype=dtype)
+    q = q[:, :, -T:]
+    keys, values = (torch.nn.functional.pad(x, (0, 0, 0, 11)) for x in (k, v))
+    exact = causal_attention(q.float(), k.float(), v.float())
+    found = causal_attention(q, keys, values, length=5)
+    assert found.dtype == dtype
+    assert found.shape == q.shape
+    error = 1e-5 if dtype == torch.float32 else 0.03
+    torch.testing.assert_close(found.float(), exact, atol=error, rtol=error)
 
 
 def test_dropped_weights_keep_the_mean() -> None:

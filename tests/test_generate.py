@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from nanopoet.attention import MANY
 from nanopoet.device import Precision, autocast
 from nanopoet.generate import _sample, generate, stream
 from nanopoet.language_model import LanguageModel
@@ -17,9 +18,10 @@ def test_it_appends_and_goes_on_beyond_the_block(model: LanguageModel, length: i
     assert model.training
 
 
+@pytest.mark.parametrize("rows", [4, MANY])
 @pytest.mark.parametrize("length", [1, 5, 8, 11])
-def test_the_cache_changes_nothing(model: LanguageModel, length: int) -> None:  # noqa: F811
-    context = torch.randint(30, (4, length), generator=torch.Generator().manual_seed(1))
+def test_the_cache_changes_nothing(model: LanguageModel, length: int, rows: int) -> None:  # noqa: F811
+    context = torch.randint(30, (rows, length), generator=torch.Generator().manual_seed(1))
     for temperature in (0.0, 1.0):
         with_cache, without = (
             generate(
