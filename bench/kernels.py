@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanopoet.attention import causal_attention
-from nanopoet.device import choose_compile, choose_precision
+from nanopoet.device import Precision, autocast, choose_compile, choose_precision
 from nanopoet.linear import Linear
 from nanopoet.optim import NS_STEPS, Muon
 from nanopoet.params import load_params
@@ -28,13 +28,18 @@ def table() -> str:
 
 @torch.no_grad()
 def _products() -> list[tuple[str, float, float]]:
-    """The output layer's product for one row and for 32."""
+    """The output layer's product for one row and for 32, in fp32 and as `evaluate` writes."""
+    cpu = torch.device("cpu")
     layer = Linear(load_params().pretrain.emb_size, 11_868, bias=False)
+    precision, _ = choose_precision("auto", cpu)
+    kinds: list[tuple[int, Precision]] = [(1, "fp32"), (32, "fp32"), (32, precision)]
     rows = []
-    for count in (1, 32):
+    for count, kind in dict.fromkeys(kinds):
         x = torch.randn(count, layer.in_features)
-        plain = partial(F.linear, x, layer.weight)
-        rows.append((f"output layer, {count} rows", _time(plain), _time(partial(layer, x))))
+        with autocast(cpu, kind):
+            plain = partial(F.linear, x, layer.weight)
+            times = _time(plain), _time(partial(layer, x))
+        rows.append((f"output layer, {count} rows, {kind}", *times))
     return rows
 
 

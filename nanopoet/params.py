@@ -70,6 +70,9 @@ class PretrainParams(_Section):
     """Number of optimiser updates."""
     batch_size: int = Field(ge=1)
     """Windows per update."""
+    windows: Literal["random", "epochs"]
+    """Where training windows lie: `random` anywhere, each draw for itself; `epochs` side by side
+    and each once in an epoch, a batch being from all over the training part."""
     micro_batch_size: int = Field(ge=1)
     """Windows per forward pass; their gradients add up to one update. It bounds memory and
     leaves the mathematics as they are."""

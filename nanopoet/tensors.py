@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,35 @@ def random_windows(
     """Inputs and targets (B, T), int64, from windows at random offsets; a target is the next id."""
     starts = rng.integers(0, len(tokens) - block_size, size=batch_size)
     return windows_at(tokens, starts, block_size)
+
+
+def epoch_windows(
+    tokens: Array, block_size: int, batch_size: int, seed: int, step: int
+) -> tuple[Array, Array]:
+    """Inputs and targets (B, T), int64, of the batch at a step of epochs without repetition.
+
+    Windows of an epoch do not overlap, and no two batches have the same. The i-th of a batch comes
+    from the i-th of B equal stretches of `tokens`, so that each batch is from all over them. Where
+    windows begin and in which order they come is drawn for each epoch. Where there are fewer than
+    a batch wants, they lie at random offsets instead.
+    """
+    steps = (len(tokens) - block_size) // (batch_size * block_size)  # of an epoch
+    if steps == 0:
+        return random_windows(tokens, block_size, batch_size, np.random.default_rng([seed, step]))
+    epoch, batch = divmod(step, steps)
+    return windows_at(
+        tokens, _epoch_starts(steps, block_size, batch_size, seed, epoch)[batch], block_size
+    )
+
+
+@lru_cache(maxsize=1)
+def _epoch_starts(steps: int, block_size: int, batch_size: int, seed: int, epoch: int) -> Array:
+    """Where the windows of each batch of an epoch begin, (steps, B)."""
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permuted(np.tile(np.arange(steps)[:, None], batch_size), axis=0)
+    stretches = steps * np.arange(batch_size)
+    starts: Array = rng.integers(block_size) + block_size * (stretches + order)
+    return starts
 
 
 def even_windows(tokens: Array, block_size: int, count: int) -> tuple[Array, Array]:

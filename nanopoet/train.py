@@ -19,7 +19,7 @@ from nanopoet.language_model import LanguageModel
 from nanopoet.model import make_model
 from nanopoet.optim import lr_factor, make_optimizers
 from nanopoet.params import PretrainParams
-from nanopoet.tensors import Array, check_length, even_windows, random_windows
+from nanopoet.tensors import Array, check_length, epoch_windows, even_windows, random_windows
 from nanopoet.tokenizer import BEGIN_ID, CharTokenizer
 
 
@@ -134,9 +134,7 @@ class Trainer:
             self._graph = CudaGraph(self._backward, example, example)
             self.model.zero_grad(set_to_none=False)
         rng = np.random.default_rng([params.seed, step])
-        inputs, targets = random_windows(
-            self._train_tokens, params.block_size, params.batch_size, rng
-        )
+        inputs, targets = self._batch(rng)
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(cuda):
             # Dropout draws from the global generator, which has no argument.
@@ -174,6 +172,13 @@ class Trainer:
             loss_val=loss_val,
             samples=samples,
         )
+
+    def _batch(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Inputs and targets (B, T) of the next update."""
+        size = self.params.block_size, self.params.batch_size
+        if self.params.windows == "random":
+            return random_windows(self._train_tokens, *size, rng)
+        return epoch_windows(self._train_tokens, *size, self.params.seed, self.step)
 
     def _accumulate(self, inputs: Tensor, targets: Tensor) -> list[Tensor]:
         """Add the gradient of the mean loss over (B, T), by micro-batches; return what each adds

@@ -163,6 +163,7 @@ STALE: dict[str, tuple[object, str]] = {
     "pretrain.batch_size": (2, "pretrain"),
     "pretrain.micro_batch_size": (1, "pretrain"),
     "pretrain.activation_checkpointing": (True, "pretrain"),
+    "pretrain.windows": ("random", "pretrain"),
     "pretrain.optimizer": ("adamw", "pretrain"),
     "pretrain.lr": (1e-3, "pretrain"),
     "pretrain.embedding_lr": (1e-3, "pretrain"),

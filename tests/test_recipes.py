@@ -29,6 +29,7 @@ def test_the_seed_recipe_is_the_notebook_s() -> None:
     assert build_model(11868, recipe).num_parameters == 12_466_268
     assert (recipe.batch_size, recipe.block_size, recipe.max_steps) == (64, 256, 100)
     assert (recipe.layer_num, recipe.head_num, recipe.dropout) == (8, 8, 0.1)
+    assert recipe.windows == "random"
     assert (recipe.optimizer, recipe.lr, recipe.embedding_lr) == ("adamw", 3e-4, 3e-4)
     assert (recipe.warmup_steps, recipe.decay, recipe.shared_features) == (0, 0, [])
     torch_s = (0.9, 0.999, 0.01)
