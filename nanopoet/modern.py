@@ -7,6 +7,7 @@ back into the residual stream begin at zero.
 
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,21 +35,23 @@ def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def rotary_tables(block_size: int, head_size: int) -> Tensor:
-    """What `rotate` multiplies with at each position, (2, T, D): cosines, and signed sines.
+    """What `rotate` multiplies with at each position, (2, T, 2, D/2): cosines, and signed sines.
 
     They are on the CPU even where a model is made without its numbers, which come from a file
-    without these.
+    without these. NumPy makes them, in fp64: torch's threads race when the first of a process's
+    cosines are computed, and now and then half of them are off by 1e-4.
     """
-    pairs = torch.arange(0, head_size, 2, dtype=torch.float32, device="cpu")
-    positions = torch.arange(block_size, dtype=torch.float32, device="cpu")
-    angles = torch.outer(positions, ROPE_THETA ** (-pairs / head_size))
-    cos, sin = angles.cos(), angles.sin()
-    return torch.stack([torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)])
+    pairs = np.arange(0, head_size, 2)
+    angles = np.outer(np.arange(block_size), ROPE_THETA ** (-pairs / head_size))
+    cos, sin = np.cos(angles), np.sin(angles)
+    tables = np.stack([[cos, cos], [-sin, sin]])  # (2, 2, T, D/2)
+    return torch.from_numpy(tables).transpose(1, 2).float().contiguous()
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn channels d and d + D/2 of x, (..., D), together; tables that fit x's shape."""
-    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
+    """Turn channels d and d + D/2 of x, (..., D), together; tables (..., 2, D/2) that fit."""
+    halves = torch.unflatten(x, -1, (2, -1))  # the compiler makes quick code of their exchange
+    return (halves * cos + halves.flip(-2) * sin).flatten(-2)
 
 
 class Attention(nn.Module):
@@ -179,7 +182,8 @@ class ModernLanguageModel(LanguageModel):
 
     def _hidden(self, x: Tensor, cache: KVCache | None) -> Tensor:
         start = cache.length if cache else 0
-        cos, sin = self.rotary[:, start : start + x.shape[1], None, None].unbind()  # (T, 1, 1, D)
+        here = slice(start, start + x.shape[1])
+        cos, sin = self.rotary[:, here, None, None].unbind()  # (T, 1, 1, 2, D/2)
         for layer, block in enumerate(self.blocks):
             extend = partial(cache.extend, layer) if cache else None
             x = self._run(block, x, cos, sin, extend)

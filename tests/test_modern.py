@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -27,6 +29,29 @@ def test_rms_norm_is_torch_s(learning: bool, size: float) -> None:
     expected = torch.nn.functional.rms_norm(x, (16,), eps=1e-6) * weight
     with torch.set_grad_enabled(learning):
         torch.testing.assert_close(rms_norm(x, weight), expected)
+
+
+def test_rotary_tables_are_exact() -> None:
+    """Torch's cosines of a float are off by some of its last bits, and not always by the same."""
+    cos, sin = rotary_tables(256, 64)
+    angles = [[t * 10_000.0 ** (-d / 32) for d in range(32)] for t in range(256)]
+    exact_cos, exact_sin = (
+        torch.tensor([[function(angle) for angle in row] for row in angles])
+        for function in (math.cos, math.sin)
+    )
+    for half, sign in enumerate((-1, 1)):
+        assert torch.equal(cos[:, half], exact_cos)
+        assert torch.equal(sin[:, half], sign * exact_sin)
+
+
+def test_a_rotation_turns_halves_together() -> None:
+    cos, sin = rotary_tables(20, 8)
+    a, b = torch.randn(2, 4).unbind()
+    turned = rotate(torch.cat([a, b]), cos[7], sin[7])
+    expected = torch.view_as_complex(torch.stack([a, b], dim=-1)) * torch.polar(
+        torch.ones(4), 7 * 10_000.0 ** (-torch.arange(4) / 4)
+    )
+    torch.testing.assert_close(turned, torch.cat([expected.real, expected.imag]))
 
 
 def test_a_rotated_product_depends_on_the_distance_alone() -> None:
