@@ -1,5 +1,7 @@
 """Causal attention, by the quickest way that the device has."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -52,9 +54,34 @@ def _whole_room(q: Tensor, k: Tensor, v: Tensor, length: int) -> Tensor:
 
 
 def _spelt_out(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
-    T = q.shape[2]
-    future = torch.full((T, T), float("-inf"), device=q.device).triu(1)
-    scores = q * q.shape[3] ** -0.5 @ k.transpose(-2, -1) + future  # (B, H, T, T), fp32
-    weights = torch.exp(scores - scores.detach().amax(dim=-1, keepdim=True))
-    y = dropout(weights.to(v.dtype), p) @ v  # (B, H, T, D)
-    return (y / weights.sum(dim=-1, keepdim=True)).to(v.dtype)
+    scores = q @ k.transpose(-2, -1)  # (B, H, T, T)
+    weights: Tensor = _CausalSoftmax.apply(  # type: ignore[no-untyped-call]
+        scores, q.shape[3] ** -0.5
+    )
+    return dropout(weights.to(v.dtype), p) @ v
+
+
+class _CausalSoftmax(torch.autograd.Function):
+    """Softmax of (B, H, T, T) scores times a scale, of which row t counts those up to t.
+
+    Keeps nothing but the weights for the way back, in the dtype of the scores.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, scale: float) -> Tensor:
+        # With int64 instead, torch's compiler makes several passes of it.
+        positions = torch.arange(scores.shape[-1], dtype=torch.int32, device=scores.device)
+        future = positions > positions[:, None]
+        visible = (scores.float() * scale).masked_fill_(future, float("-inf"))
+        weights = visible.softmax(dim=-1).to(scores.dtype)
+        ctx.save_for_backward(weights)
+        ctx.scale = scale
+        return weights
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        [kept], [grad] = ctx.saved_tensors, grads
+        weights = kept.float()
+        change = grad.float() * weights
+        change = change - weights * change.sum(dim=-1, keepdim=True)
+        return (change * ctx.scale).to(kept.dtype), None

@@ -26,12 +26,14 @@ def softmax_gradient(logits: Tensor, targets: Tensor, scale: float) -> tuple[Ten
         losses (R,), fp32, unscaled; gradient of the scaled total by the logits, (R, V), in
         their dtype.
     """
-    x = logits.float()
-    normaliser = torch.logsumexp(x, dim=1, keepdim=True)  # (R, 1)
-    losses = (normaliser - x.gather(1, targets[:, None])).squeeze(1)
-    hit = torch.arange(x.shape[1], device=x.device) == targets[:, None]
-    gradient = (torch.exp(x - normaliser) - hit.float()) * scale
-    return losses, gradient.to(logits.dtype)
+    x, at = logits.float(), targets[:, None]
+    largest = x.amax(dim=1, keepdim=True)
+    shares = torch.exp(x - largest)
+    total = shares.sum(dim=1, keepdim=True)
+    losses = largest + total.log() - x.gather(1, at)  # (R, 1)
+    gradient = (shares * (scale / total)).to(logits.dtype)
+    gradient.scatter_(1, at, (torch.expm1(-losses) * scale).to(logits.dtype))
+    return losses.squeeze(1), gradient
 
 
 def linear_cross_entropy(
