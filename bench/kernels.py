@@ -60,17 +60,19 @@ def _attention() -> list[tuple[str, float, float]]:
 
 
 def _muon() -> list[tuple[str, float, float]]:
-    """Muon on the matrices of one block; torch's multiplies in bf16 whatever the hardware."""
+    """Muon on the matrices of all blocks; torch's takes them one by one, and in bf16 whatever the
+    hardware.
+    """
     cpu, params = torch.device("cpu"), load_params().pretrain
     dtype = torch.bfloat16 if choose_precision("auto", cpu)[0] == "bf16" else torch.float32
     C, inner = params.emb_size, params.mlp_size
     shapes = [(3 * C, C), (C, C), (2 * inner, C), (C, inner)]
-    matrices = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    matrices = [torch.nn.Parameter(torch.randn(shape)) for shape in params.layer_num * shapes]
     for matrix in matrices:
         matrix.grad = torch.randn_like(matrix)
     ours = Muon(matrices, lr=0.01, momentum=0.9, weight_decay=0.1, dtype=dtype)
     theirs = torch.optim.Muon(matrices, lr=0.01, ns_steps=NS_STEPS)
-    return [("Muon on the matrices of a block", _time(theirs.step), _time(ours.step))]
+    return [("Muon on the matrices of all blocks", _time(theirs.step), _time(ours.step))]
 
 
 def _forward_backward(attention: Callable[..., Tensor], qkv: list[Tensor]) -> None:
