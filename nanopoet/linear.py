@@ -15,6 +15,10 @@ PACKS = {
 }
 """Whether weights are packed for products in a dtype: on CPUs where that is known to be quick."""
 
+LARGE = 1 << 20
+"""Least number of weights from which a lone row in fp32 is quicker with them packed, on CPUs
+before AMX: an output layer has more, the matrices of a block have fewer."""
+
 _updates = 0
 """Steps of any optimiser so far: torch does not count the changes that fused ones make."""
 
@@ -32,8 +36,9 @@ class Linear(nn.Linear):
 
     Weights are packed once, in the order in which oneDNN reads them; one that has changed is
     packed again. The operations are those that torch's own compiler uses for a frozen model.
-    For a lone row in fp32 they cost more than they save, so it stays with MKL, which gets the row
-    twice on CPUs before AMX, as it is slow there with one. `python -m bench.kernels` compares.
+    For a lone row in fp32 they cost more than they save where AMX is, and elsewhere with few
+    weights. It stays with MKL then, which gets the row twice on CPUs before AMX, as it is slow
+    there with one. `python -m bench.kernels` compares.
     """
 
     _packed: tuple[tuple[object, ...], Tensor, Tensor] | None = None
@@ -44,19 +49,24 @@ class Linear(nn.Linear):
             return F.linear(x, self.weight, self.bias)
         autocast = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if autocast else x.dtype
-        alone = dtype == torch.float32 and x.numel() == self.in_features
-        if alone and not AMX:
-            row = x.reshape(1, -1)
-            y = (self.weight @ torch.cat([row, row]).t())[:, 0]
-            y = y if self.bias is None else y + self.bias
-            return y.reshape(*x.shape[:-1], -1)
-        if alone or not PACKS.get(dtype):
+        packs = PACKS.get(dtype, False)
+        if dtype == torch.float32 and x.numel() == self.in_features:
+            packs = packs and not AMX and self.weight.numel() >= LARGE
+            if not packs and not AMX:
+                return self._row_twice(x)
+        if not packs:
             return F.linear(x, self.weight, self.bias)
         bias = None if self.bias is None else self.bias.to(dtype)
         product: Tensor = torch.ops.mkldnn._linear_pointwise(
             x.to(dtype), self._packed_weight(dtype), bias, "none", [], ""
         )
         return product
+
+    def _row_twice(self, x: Tensor) -> Tensor:
+        row = x.reshape(1, -1)
+        y = (self.weight @ torch.cat([row, row]).t())[:, 0]
+        y = y if self.bias is None else y + self.bias
+        return y.reshape(*x.shape[:-1], -1)
 
     def _packed_weight(self, dtype: torch.dtype) -> Tensor:
         weight = self.weight.detach()

@@ -13,15 +13,21 @@ HERE = linear.PACKS
 
 
 @pytest.fixture(
-    params=[(True, HERE), (False, HERE), (False, {})],
-    ids=["AMX", "before AMX", "without oneDNN"],
+    params=[
+        (True, HERE, linear.LARGE),
+        (False, HERE, linear.LARGE),
+        (False, HERE, 1),
+        (False, {}, 1),
+    ],
+    ids=["AMX", "before AMX", "before AMX, large", "without oneDNN"],
     autouse=True,
 )
 def cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on several CPUs."""
-    amx, packs = request.param
+    amx, packs, large = request.param
     monkeypatch.setattr(linear, "AMX", amx)
     monkeypatch.setattr(linear, "PACKS", packs)
+    monkeypatch.setattr(linear, "LARGE", large)
 
 
 @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
