@@ -16,6 +16,7 @@ from nanopoet.device import choose_device, describe, keep_freed_memory
 from nanopoet.files import atomic_write
 from nanopoet.flops import flops_per_token
 from nanopoet.params import load_params
+from nanopoet.recipes import load_recipe
 from nanopoet.train import build_model
 
 mpl.use("Agg")
@@ -63,8 +64,6 @@ def _where(device: torch.device) -> str:
 
 def _training(device: torch.device) -> str:
     rows = speed.measure_all(device.type)
-    params = load_params().pretrain.model_copy(update=speed.GEOMETRY)
-    rate = speed.matmul_rate(device, params)
     seed = rows[0]["tokens_per_second"]
     lines = [
         "| training, 64 × 256 tokens a step | tokens/s | × seed | first step, s | peak, GB |",
@@ -76,13 +75,17 @@ def _training(device: torch.device) -> str:
             f"| {row['name']} | {tokens:,.0f} | {tokens / seed:.2f} | {row['first_step']:.1f} "
             f"| {row['peak_gb']:.2f} |"
         )
-    default = next(row for row in rows if row["name"] == "default")
-    flops = flops_per_token(build_model(speed.VOCAB_SIZE, params))
-    share = default["tokens_per_second"] * flops / rate
-    lines.append(
-        f"\n`default` computes {share:.2f} of what the bf16 products of its shapes reach alone "
-        f"({rate / 1e9:,.0f} GFLOP/s)."
-    )
+    recipes = {"default": load_params().pretrain.model_copy(update=speed.GEOMETRY)}
+    if device.type == "cuda":
+        recipes[speed.SMALL] = load_recipe("small")[0].pretrain
+    for name, params in recipes.items():
+        row = next(row for row in rows if row["name"] == name)
+        rate = speed.matmul_rate(device, params)
+        flops = row["tokens_per_second"] * flops_per_token(build_model(speed.VOCAB_SIZE, params))
+        lines.append(
+            f"\n`{name}` computes {flops / rate:.2f} of what the bf16 products of its shapes reach "
+            f"alone ({rate / 1e9:,.0f} GFLOP/s)."
+        )
     return "\n".join(lines)
 
 

@@ -1,7 +1,8 @@
 """Training speed and peak memory, each contender in a process of its own.
 
 Everyone makes updates of 64 × 256 tokens with a vocabulary of 11,868: the seed's
-geometry. `default, own batches` is the default recipe with the batch that it really has.
+geometry. `default, own batches` is the default recipe with the batch that it really has, and
+`small, own batches`, on a GPU alone, the recipe for one.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from bench import seed
 from bench.memory import peak_bytes
 from nanopoet.classic import GPTLanguageModel
 from nanopoet.device import keep_freed_memory
+from nanopoet.loss import _multiple, _parts
 from nanopoet.params import PretrainParams, load_params
 from nanopoet.recipes import load_recipe
 from nanopoet.tokenizer import CharTokenizer
@@ -28,12 +30,15 @@ from nanopoet.train import Trainer, build_model
 VOCAB_SIZE, BATCH_SIZE, BLOCK_SIZE = 11_868, 64, 256
 GEOMETRY = {"batch_size": BATCH_SIZE, "block_size": BLOCK_SIZE}
 WARM_UP, STEPS = 2, 4
+SMALL = "small, own batches"
 
 
 def measure_all(device: str) -> list[dict[str, Any]]:
     """A row for each contender that is installed, the seed first."""
     rows = []
     for name in CONTENDERS:
+        if name == SMALL and device != "cuda":
+            continue
         command = [sys.executable, "-W", "ignore", "-m", "bench.speed", name, "--device", device]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode == 0:
@@ -77,6 +82,10 @@ def _default(device: torch.device) -> Iterator[int]:
 
 def _default_own_batches(device: torch.device) -> Iterator[int]:
     return _ours(load_params().pretrain, device)
+
+
+def _small_own_batches(device: torch.device) -> Iterator[int]:
+    return _ours(load_recipe("small")[0].pretrain, device)
 
 
 def _classic(device: torch.device) -> Iterator[int]:
@@ -142,6 +151,7 @@ CONTENDERS: dict[str, Callable[[torch.device], Iterator[int]]] = {
     "classic": _classic,
     "default": _default,
     "default, own batches": _default_own_batches,
+    SMALL: _small_own_batches,
     "transformers GPT-2": _transformers,
     "litgpt": _litgpt,
 }
@@ -152,26 +162,32 @@ def matmul_rate(
 ) -> float:
     """FLOP/s of the products of a training step, each alone, at the model's shapes."""
     rows, total, seconds = params.micro_batch_size * params.block_size, 0.0, 0.0
+    calls = 1 if device.type == "cpu" else 20  # so that a GPU need not wait for Python
     model = build_model(VOCAB_SIZE, params)
     shapes = [tuple(p.shape) for p in model.blocks[0].parameters() if p.ndim == 2]
     for count, (out, inner) in [
         *((params.layer_num, shape) for shape in shapes),
         (1, (VOCAB_SIZE, params.emb_size)),
     ]:
-        height = min(rows, 1024) if out == VOCAB_SIZE else rows  # the head goes in parts
+        height = rows
+        if out == VOCAB_SIZE:  # the head goes in parts, and filled up
+            part = next(_parts(torch.empty(rows, 0, device=device)))
+            height, out = min(rows, part.stop), out + -out % _multiple(device.type)
         for m, k, n in ((height, inner, out), (height, out, inner), (out, height, inner)):
             a = torch.randn(m, k, device=device).to(dtype)
             b = torch.randn(k, n, device=device).to(dtype)
-            times = [_seconds(partial(torch.matmul, a, b), device) for _ in range(7)]
+            product = partial(torch.matmul, a, b)
+            times = [_seconds(product, device, calls) / calls for _ in range(7)]
             share = count * rows / height
             total += share * 2 * m * k * n
             seconds += share * sorted(times)[len(times) // 2]
     return total / seconds
 
 
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
+def _seconds(work: Callable[[], object], device: torch.device, calls: int = 1) -> float:
     start = time.perf_counter()
-    work()
+    for _ in range(calls):
+        work()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - start
@@ -185,7 +201,8 @@ def main() -> None:
     device = torch.device(arguments.device)
     steps = CONTENDERS[arguments.contender](device)
     first, *_ = [_seconds(lambda: next(steps), device) for _ in range(WARM_UP)]
-    times = [_seconds(lambda: next(steps), device) for _ in range(STEPS)]
+    count = STEPS if device.type == "cpu" else 5 * STEPS
+    times = [_seconds(lambda: next(steps), device) for _ in range(count)]
     tokens = next(steps)
     peak = (
         torch.cuda.max_memory_allocated(device) / 1e9

@@ -3,7 +3,7 @@
 `python -m bench.trial pretrain.lr=0.01 pretrain.seed=1` trains params.yaml with these changes on
 the training poems without every twentieth, and scores those: all characters, and alone those before
 a full stop, most of which rhyme. Validation poems take no part, so a recipe may be chosen by it.
-docs/recipe.md is the log.
+With `--recipe small` the changes are to that set of recipes.yaml. docs/recipe.md is the log.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from nanopoet.device import keep_freed_memory
 from nanopoet.errors import NanopoetError
 from nanopoet.evaluate import score_tokens
 from nanopoet.params import Params, check_params, parse_yaml, read_yaml
+from nanopoet.recipes import load_recipe
 from nanopoet.tensors import TokenArrays
 from nanopoet.tokenizer import CharTokenizer
 from nanopoet.train import Trainer, build_model
@@ -36,9 +37,9 @@ def _choose(arrays: TokenArrays, chosen: np.ndarray) -> TokenArrays:
     return TokenArrays(tokens, np.concatenate([[0], np.cumsum(lengths[chosen])]))
 
 
-def changed_params(changes: list[str]) -> Params:
-    """params.yaml with `section.leaf=value` changes."""
-    raw = read_yaml("params.yaml")
+def changed_params(changes: list[str], recipe: str | None = None) -> Params:
+    """params.yaml, or a recipe of recipes.yaml, with `section.leaf=value` changes."""
+    raw = load_recipe(recipe)[0].model_dump() if recipe else read_yaml("params.yaml")
     for change in changes:
         name, _, value = change.partition("=")
         section, _, leaf = name.partition(".")
@@ -51,9 +52,10 @@ def changed_params(changes: list[str]) -> Params:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("changes", nargs="*", metavar="section.leaf=value")
-    changes = parser.parse_args().changes
+    parser.add_argument("--recipe", help="one of recipes.yaml, instead of the default")
+    arguments = parser.parse_args()
     keep_freed_memory()
-    params = changed_params(changes)
+    params = changed_params(arguments.changes, arguments.recipe)
     tokenizer = CharTokenizer.load("data/vocab.json")
     train, dev = hold_out(TokenArrays.load("data/train"))
     recipe = params.pretrain.model_copy(update={"eval_every": params.pretrain.max_steps})
@@ -70,7 +72,8 @@ def main() -> None:
     )
     before_stop = scores.targets[1:] == tokenizer.encode("。")[0]
     figures = {
-        "changes": changes,
+        "recipe": arguments.recipe or "default",
+        "changes": arguments.changes,
         "dev": round(scores.nats.sum().item() / dev.characters.sum().item(), 4),
         "dev_rhymes": round(scores.nats[:-1][before_stop].mean().item(), 4),
         "train": round(float(np.mean([r.loss_train for r in records[-20:]])), 4),
