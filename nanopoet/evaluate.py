@@ -36,7 +36,6 @@ def scoring_windows(length: int, block_size: int, context: int) -> Iterator[tupl
         done = start + block_size
 
 
-@torch.inference_mode()
 def score_tokens(
     model: LanguageModel,
     arrays: TokenArrays,
@@ -64,10 +63,11 @@ def score_tokens(
     assert 0 <= context < block_size
     stream = target_stream(arrays)
     windows = np.array(list(scoring_windows(n, block_size, context)))  # (W, 2)
-    model.to(device).eval()
+    model.to(device).eval()  # not in inference mode, which would make it unfit for training
     nats, ranks = np.zeros(n), np.zeros(n, np.int32)
     confidence = np.zeros(n, np.float32)
-    with tqdm(total=len(windows), unit="window", disable=None, desc="evaluating") as bar:
+    progress = tqdm(total=len(windows), unit="window", disable=None, desc="evaluating")
+    with torch.inference_mode(), progress as bar:
         for i in range(0, len(windows), batch_size):
             starts, firsts = windows[i : i + batch_size].T
             inputs, targets = windows_at(stream, starts, block_size)

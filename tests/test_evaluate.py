@@ -108,6 +108,24 @@ def test_a_uniform_model_needs_log_v() -> None:
     assert nats == pytest.approx([20 * np.log(30), 30 * np.log(30)])
 
 
+def test_a_model_learns_on_after_it_was_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where scoring moves it from one device to another, its parameters are made anew."""
+
+    def move(module: torch.nn.Module, _: torch.device) -> torch.nn.Module:
+        for each in module.modules():
+            for name, parameter in each.named_parameters(recurse=False):
+                setattr(each, name, torch.nn.Parameter(parameter.detach().clone()))
+        return module
+
+    monkeypatch.setattr(GPTLanguageModel, "to", move)
+    model, arrays = _model(), _arrays(3, 11, 1, 8)
+    before = _nats(arrays, model)
+    assert _nats(arrays, model) == before
+    idx = torch.zeros(1, 4, dtype=torch.int64)
+    torch.autograd.backward(model.train().loss(idx, idx))
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 def test_too_few_tokens_are_named() -> None:
     with pytest.raises(NanopoetError, match="validation part has 8 tokens"):
         _nats(_arrays(5, 3), _model(), context=0)
