@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench import recipes, seed, time_to_loss
 from bench.memory import peak_bytes
+from bench.profile import REST, WRITING, kinds
 from bench.trial import changed_params, hold_out
 from nanopoet.classic import GPTLanguageModel
 from nanopoet.errors import NanopoetError
 from nanopoet.flops import flops_per_token
 from nanopoet.params import load_params
+from nanopoet.recipes import load_recipe
 from nanopoet.tensors import encode_poems
 from nanopoet.tokenizer import CharTokenizer
 from nanopoet.train import build_model
@@ -67,6 +70,8 @@ def test_a_trial_changes_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     params = changed_params(["pretrain.lr=3e-4", "encode.separators=false"])
     assert params.pretrain.lr == 3e-4
     assert not params.encode.separators
+    small = changed_params(["pretrain.dropout=0.2"], "small").pretrain
+    assert small == load_recipe("small")[0].pretrain.model_copy(update={"dropout": 0.2})
     for change in ("lr=1", "pretrain", "train.lr=1"):
         with pytest.raises(NanopoetError, match="is no change; write section"):
             changed_params([change])
@@ -78,6 +83,18 @@ def test_the_time_to_a_loss_is_that_of_the_first_look_below_it() -> None:
     curve = [{"seconds": float(i), "loss_val": loss} for i, loss in enumerate([9, 6.1, 5.9, 5.6])]
     assert time_to_loss.seconds_to(curve, 6.0) == 2.0
     assert time_to_loss.seconds_to(curve, 5.5) is None
+
+
+def test_operations_are_of_the_kind_of_what_they_are_part_of() -> None:
+    x = torch.ones(300, 300)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        x @ x
+        with record_function("drawing"):
+            x @ x
+        x + x
+    found = kinds(list(profiler.events()), WRITING)
+    assert set(found) == {"products with weights", "drawing", REST}
+    assert min(found.values()) > 0
 
 
 def test_peak_memory_is_that_of_the_process_alone() -> None:

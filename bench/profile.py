@@ -1,0 +1,123 @@
+"""Where the time of a step goes on a CPU: `python -m bench.profile`.
+
+A step of training as `bench.speed` measures it, and a character of 32 poems as `bench.generation`
+does, by torch's profiler. It slows down what is small, so shares are shares of its own total.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch.autograd.profiler_util import FunctionEvent
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from bench.generation import LENGTH
+from bench.speed import GEOMETRY, VOCAB_SIZE, make_trainer, matmul_rate
+from nanopoet.attention import causal_attention
+from nanopoet.device import Precision, autocast, choose_precision, describe
+from nanopoet.generate import _sample, generate
+from nanopoet.params import load_params
+from nanopoet.train import build_model
+
+TRAINING = {
+    "optimisers": r"^Optimizer\.step",
+    "products with weights": r"^aten::(mm|addmm)$",
+    "products of attention": r"^aten::(bmm|baddbmm)$|scaled_dot_product",
+    "compiled code": r"Compiled|^triton_|^cpp_fused",
+}
+WRITING = {
+    "drawing": r"^drawing$",
+    "attention": r"^attention$",
+    "products with weights": r"^aten::(mm|addmm|linear)$|_linear_pointwise",
+}
+"""Kind → names, of an operation or of what it is a part of; the first that fits."""
+REST = "the rest"
+
+
+def kinds(events: list[FunctionEvent], patterns: dict[str, str]) -> Counter[str]:
+    """Seconds that the operations themselves took, those that they called left out, by kind."""
+    seconds: Counter[str] = Counter()
+    for event in events:
+        names = [event.name]
+        part = event.cpu_parent
+        while part is not None:
+            names.append(part.name)
+            part = part.cpu_parent
+        kind = next(
+            (k for k, pattern in patterns.items() if any(re.search(pattern, n) for n in names)),
+            REST,
+        )
+        seconds[kind] += event.self_cpu_time_total / 1e6
+    return seconds
+
+
+def _profiled(work: Callable[[], object], patterns: dict[str, str]) -> Counter[str]:
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        work()
+    events: Any = profiler.events()
+    return kinds(events, patterns)
+
+
+def training(steps: int = 2) -> str:
+    """Shares of a step of 64 × 256 tokens, and the rate of its products with weights."""
+    cpu, params = torch.device("cpu"), load_params().pretrain.model_copy(update=GEOMETRY)
+    trainer = make_trainer(params, cpu)
+    records = iter(trainer)
+    for _ in range(3):
+        next(records)
+    found = _profiled(lambda: [next(records) for _ in range(steps)], TRAINING)
+    model = trainer.model
+    weights = sum(p.numel() for p in model.parameters() if p.ndim == 2)
+    weights -= model.token_embedding.weight.numel()
+    flops = 6 * weights * steps * params.batch_size * params.block_size
+    rate, alone = flops / found["products with weights"], matmul_rate(cpu, params)
+    return (
+        _table("a step of training", found, steps)
+        + f"\n\nThe products with weights run at {rate / 1e9:,.0f} GFLOP/s, {rate / alone:.2f} of "
+        f"what they reach alone."
+    )
+
+
+def writing(precision: Precision) -> str:
+    """Shares of a character of 32 poems."""
+    cpu = torch.device("cpu")
+    model = build_model(VOCAB_SIZE, load_params().pretrain).eval()
+    begin = torch.zeros(32, 1, dtype=torch.int64)
+    with autocast(cpu, precision):
+        generate(model, begin, LENGTH)
+        found = _profiled(lambda: generate(model, begin, LENGTH), WRITING)
+    return _table(f"a character of 32 poems, {precision}", found, LENGTH)
+
+
+def _table(title: str, found: Counter[str], count: int) -> str:
+    total = found.total()
+    lines = [f"| {title} | ms | share |", "|---|---|---|"]
+    for kind, seconds in found.most_common():
+        lines.append(f"| {kind} | {1e3 * seconds / count:.2f} | {seconds / total:.2f} |")
+    return "\n".join(lines)
+
+
+def _labelled(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any, **options: Any) -> Any:
+        with record_function(name):
+            return function(*args, **options)
+
+    return run
+
+
+def main() -> None:
+    cpu = torch.device("cpu")
+    print(f"{describe(cpu)}, torch {torch.__version__}.\n\n{training()}", flush=True)
+    with (
+        patch("nanopoet.generate._sample", _labelled("drawing", _sample)),
+        patch("nanopoet.modern.causal_attention", _labelled("attention", causal_attention)),
+    ):
+        for precision in dict.fromkeys(["fp32", choose_precision("auto", cpu)[0]]):
+            print(f"\n{writing(precision)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
