@@ -5,6 +5,8 @@ Prints the tables and writes them, with a picture, to docs/bench-<device>.md and
 
 import argparse
 import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import torch
 
 from bench import data, generation, kernels, speed, time_to_loss
 from nanopoet.device import choose_device, describe, keep_freed_memory
+from nanopoet.errors import NanopoetError
 from nanopoet.files import atomic_write
 from nanopoet.flops import flops_per_token
 from nanopoet.params import load_params
@@ -33,6 +36,8 @@ def main() -> None:
     parser.add_argument("--without-loss", action="store_true", help="leave out the time to a loss")
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
+    if not arguments.without_data:
+        data.require_archive()
     keep_freed_memory()
     out = Path("docs") / f"bench-{device.type}"
 
@@ -55,7 +60,8 @@ def _tables(arguments: argparse.Namespace, device: torch.device, picture: Path) 
         _plot(curves, picture)
         yield _time_to_loss(curves)
     if not arguments.without_data:
-        yield data.table()
+        command = [sys.executable, "-m", "bench.data"]
+        yield subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 def _where(device: torch.device) -> str:
@@ -130,4 +136,7 @@ def _plot(curves: Curves, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except NanopoetError as error:
+        raise SystemExit(f"error: {error}") from None
