@@ -18,6 +18,7 @@ from bench.generation import LENGTH
 from bench.speed import GEOMETRY, VOCAB_SIZE, make_trainer, matmul_rate
 from nanopoet.attention import causal_attention
 from nanopoet.device import Precision, autocast, choose_precision, describe
+from nanopoet.flops import weight_flops_per_token
 from nanopoet.generate import _sample, generate
 from nanopoet.params import load_params
 from nanopoet.train import build_model
@@ -69,11 +70,9 @@ def training(steps: int = 2) -> str:
     for _ in range(3):
         next(records)
     found = _profiled(lambda: [next(records) for _ in range(steps)], TRAINING)
-    model = trainer.model
-    weights = sum(p.numel() for p in model.parameters() if p.ndim == 2)
-    weights -= model.token_embedding.weight.numel()
-    flops = 6 * weights * steps * params.batch_size * params.block_size
-    rate, alone = flops / found["products with weights"], matmul_rate(cpu, params)
+    tokens = steps * params.batch_size * params.block_size
+    rate = weight_flops_per_token(trainer.model) * tokens / found["products with weights"]
+    alone = matmul_rate(cpu, params)
     return (
         _table("a step of training", found, steps)
         + f"\n\nThe products with weights run at {rate / 1e9:,.0f} GFLOP/s, {rate / alone:.2f} of "

@@ -21,7 +21,7 @@ from bench import seed
 from bench.memory import peak_bytes
 from nanopoet.classic import GPTLanguageModel
 from nanopoet.device import keep_freed_memory
-from nanopoet.loss import _multiple, _parts
+from nanopoet.loss import logits_multiple, row_parts
 from nanopoet.params import PretrainParams, load_params
 from nanopoet.recipes import load_recipe
 from nanopoet.tokenizer import CharTokenizer
@@ -171,8 +171,8 @@ def matmul_rate(
     ]:
         height = rows
         if out == VOCAB_SIZE:  # the head goes in parts, and filled up
-            part = next(_parts(torch.empty(rows, 0, device=device)))
-            height, out = min(rows, part.stop), out + -out % _multiple(device.type)
+            part = next(row_parts(torch.empty(rows, 0, device=device)))
+            height, out = min(rows, part.stop), out + -out % logits_multiple(device.type)
         for m, k, n in ((height, inner, out), (height, out, inner), (out, height, inner)):
             a = torch.randn(m, k, device=device).to(dtype)
             b = torch.randn(k, n, device=device).to(dtype)

@@ -11,7 +11,11 @@ def flops_per_token(model: LanguageModel) -> float:
     https://arxiv.org/abs/2204.02311), halved since half of the positions are masked. Windows
     have `block_size` tokens. What is computed again to save memory does not count.
     """
-    matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
-    weights = sum(p.numel() for p in matrices) + model.lm_head.weight.numel()
     attention = 12 * len(model.blocks) * model.token_embedding.embedding_dim * model.block_size / 2
-    return 6 * weights + attention
+    return weight_flops_per_token(model) + attention
+
+
+def weight_flops_per_token(model: LanguageModel) -> int:
+    """The same for products with weights alone."""
+    matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
+    return 6 * (sum(p.numel() for p in matrices) + model.lm_head.weight.numel())

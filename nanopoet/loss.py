@@ -72,7 +72,7 @@ def token_cross_entropy(
         targets: (N,) ids.
     """
     losses = []
-    for part in _parts(x):
+    for part in row_parts(x):
         logits = output_layer(x[part]).float()  # (R, V)
         losses.append(F.cross_entropy(logits, targets[part], reduction="none"))
     return torch.cat(losses)
@@ -87,7 +87,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         inputs, matrix = x.to(dtype), weight.to(dtype)
         size = len(weight)
-        if excess := -size % _multiple(device):
+        if excess := -size % logits_multiple(device):
             matrix = F.pad(matrix, (0, 0, 0, excess))
             bias = None if bias is None else F.pad(bias, (0, excess))
         grad_x = torch.empty_like(inputs)
@@ -95,7 +95,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_bias = None if bias is None else torch.zeros_like(bias)
         losses = []
         with torch.autocast(device, enabled=False):
-            for part in _parts(x):
+            for part in row_parts(x):
                 logits = inputs[part] @ matrix.t()  # (R, V)
                 if bias is not None:
                     logits += bias.to(dtype)
@@ -118,14 +118,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (*scaled, None, None)
 
 
-def _parts(x: Tensor) -> Iterator[slice]:
-    """Slices of rows so few that their logits stay small, and enough to keep the device busy."""
+def row_parts(x: Tensor) -> Iterator[slice]:
+    """Slices of the rows of x, (N, C), so few that their logits stay small, and enough to keep the
+    device busy.
+    """
     rows = 1024 if x.device.type == "cpu" else 8192
     for start in range(0, len(x), rows):
         yield slice(start, start + rows)
 
 
-def _multiple(device: str) -> int:
+def logits_multiple(device: str) -> int:
     """Of what the number of logits has to be a multiple for products to be quick.
 
     A GPU's quickest kernels want rows that begin at 16 bytes; it loses a third of the time of all

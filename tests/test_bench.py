@@ -1,5 +1,6 @@
 """What the comparisons rest on."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,17 @@ def test_operations_are_of_the_kind_of_what_they_are_part_of() -> None:
     found = kinds(list(profiler.events()), WRITING)
     assert set(found) == {"products with weights", "drawing", REST}
     assert min(found.values()) > 0
+
+
+def test_a_missing_archive_is_said_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == ("error: raw/chinese-poetry.tgz does not exist; run `dvc repro fetch`\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_peak_memory_is_that_of_the_process_alone() -> None:

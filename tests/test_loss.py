@@ -13,7 +13,7 @@ def test_it_is_the_cross_entropy_and_its_gradient(
     monkeypatch: pytest.MonkeyPatch, with_bias: bool, rows: int, multiple: int
 ) -> None:
     """Also where the rows come in several parts, the last one smaller, or logits are filled up."""
-    monkeypatch.setattr(loss, "_multiple", lambda _: multiple)
+    monkeypatch.setattr(loss, "logits_multiple", lambda _: multiple)
     torch.manual_seed(0)
     x = torch.randn(rows, 5, requires_grad=True)
     weight = torch.randn(11, 5, requires_grad=True)
@@ -51,5 +51,5 @@ def test_large_logits_do_not_overflow() -> None:
 
 
 def test_the_logits_of_all_rows_never_exist_at_once() -> None:
-    parts = [part.stop - part.start for part in loss._parts(torch.empty(5000, 1))]
+    parts = [part.stop - part.start for part in loss.row_parts(torch.empty(5000, 1))]
     assert max(parts) == 1024
