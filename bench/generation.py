@@ -1,5 +1,11 @@
-"""Characters per second when poems are written, ours against the seed's loop."""
+"""Characters per second when poems are written, ours against the seed's loop.
 
+Each way of writing has a process of its own: after the seed's loop ours is some percent slower.
+"""
+
+import argparse
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -7,40 +13,44 @@ import torch
 
 from bench import seed
 from nanopoet.classic import GPTLanguageModel
-from nanopoet.device import autocast, choose_precision
+from nanopoet.device import Precision, autocast, choose_precision, keep_freed_memory
 from nanopoet.generate import generate
+from nanopoet.language_model import LanguageModel
 from nanopoet.params import load_params
 from nanopoet.train import build_model
 
 VOCAB_SIZE, LENGTH = 11_868, 250
+SEED = "seed"
+WAYS: dict[str, tuple[int, Precision]] = {
+    SEED: (1, "fp32"),
+    "one at a time": (1, "fp32"),
+    "32 at once": (32, "fp32"),
+    "32 at once, bf16": (32, "bf16"),
+}
+"""Name → poems at once, precision; the last one where `evaluate` has poems written so."""
 
 
 def measure_all(device: str) -> dict[str, float]:
-    """Characters per second: the seed's loop, ours one poem at a time, ours 32 at once.
-
-    The latter in fp32, and in the precision in which `evaluate` has poems written.
-    """
+    """Characters per second of each way, the seed's first."""
     target = torch.device(device)
-    theirs = GPTLanguageModel(VOCAB_SIZE, **seed.SIZE).to(target).eval()  # type: ignore[arg-type]
-    ours = build_model(VOCAB_SIZE, load_params().pretrain).to(target).eval()
-    one, many = (torch.zeros(n, 1, dtype=torch.int64, device=target) for n in (1, 32))
-    _check_greedy(ours, one)
-    rates = {
-        "seed": _rate(lambda: seed.generate(theirs, one, LENGTH), LENGTH, rounds=2),
-        "one at a time": _rate(lambda: generate(ours, one, LENGTH), LENGTH, rounds=5),
-        "32 at once": _rate(lambda: generate(ours, many, LENGTH), 32 * LENGTH, rounds=5),
-    }
-    precision, _ = choose_precision(load_params().evaluate.precision, target)
-    if precision != "fp32":
-        with autocast(target, precision):
-            rate = _rate(lambda: generate(ours, many, LENGTH), 32 * LENGTH, rounds=5)
-        rates[f"32 at once, {precision}"] = rate
+    _check_greedy(_ours(target), torch.zeros(1, 1, dtype=torch.int64, device=target))
+    chosen, _ = choose_precision(load_params().evaluate.precision, target)
+    rates = {}
+    for name, (_, precision) in WAYS.items():
+        if precision in ("fp32", chosen):
+            command = [sys.executable, "-m", "bench.generation", name, "--device", device]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            rates[name] = float(done.stdout)
     return rates
 
 
-def _check_greedy(model: torch.nn.Module, context: torch.Tensor) -> None:
+def _ours(device: torch.device) -> LanguageModel:
+    return build_model(VOCAB_SIZE, load_params().pretrain).to(device).eval()
+
+
+def _check_greedy(model: LanguageModel, context: torch.Tensor) -> None:
     texts = [
-        generate(model, context, LENGTH, temperature=0, use_cache=use_cache)  # type: ignore[arg-type]
+        generate(model, context, LENGTH, temperature=0, use_cache=use_cache)
         for use_cache in (True, False)
     ]
     assert torch.equal(*texts), "the cache changes what is written"
@@ -53,3 +63,26 @@ def _rate(work: Callable[[], torch.Tensor], characters: int, rounds: int) -> flo
         work().cpu()
         times.append(time.perf_counter() - start)
     return characters / min(times[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("way", choices=WAYS)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    device = torch.device(arguments.device)
+    count, precision = WAYS[arguments.way]
+    begin = torch.zeros(count, 1, dtype=torch.int64, device=device)
+    if arguments.way == SEED:
+        model = GPTLanguageModel(VOCAB_SIZE, **seed.SIZE).to(device).eval()  # type: ignore[arg-type]
+        rate = _rate(lambda: seed.generate(model, begin, LENGTH), LENGTH, rounds=2)
+    else:
+        ours = _ours(device)
+        with autocast(device, precision):
+            rate = _rate(lambda: generate(ours, begin, LENGTH), count * LENGTH, rounds=5)
+    print(rate)
+
+
+if __name__ == "__main__":
+    main()
