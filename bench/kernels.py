@@ -14,6 +14,7 @@ from nanopoet.device import Precision, autocast, choose_compile, choose_precisio
 from nanopoet.linear import Linear
 from nanopoet.optim import NS_STEPS, Muon
 from nanopoet.params import load_params
+from nanopoet.train import build_model
 
 ROUNDS = 30
 
@@ -47,13 +48,17 @@ def _attention() -> list[tuple[str, float, float]]:
     """Forward and backward of a micro-batch's attention."""
     cpu, params = torch.device("cpu"), load_params().pretrain
     dtype = torch.bfloat16 if choose_precision("auto", cpu)[0] == "bf16" else torch.float32
-    ours, theirs = causal_attention, partial(F.scaled_dot_product_attention, is_causal=True)
+    ours = causal_attention
+    theirs = partial(F.scaled_dot_product_attention, is_causal=True, enable_gqa=True)
     if choose_compile("auto", cpu, float("inf"))[0]:
         ours = torch.compile(causal_attention, dynamic=False)
     rows = []
     for T in (128, 256):
-        shape = params.micro_batch_size, T, params.head_num, params.emb_size // params.head_num
-        qkv = [torch.randn(shape, dtype=dtype).transpose(1, 2).requires_grad_() for _ in "qkv"]
+        B, D = params.micro_batch_size, params.emb_size // params.head_num
+        qkv = [
+            torch.randn(B, T, heads, D, dtype=dtype).transpose(1, 2).requires_grad_()
+            for heads in (params.head_num, params.kv_head_num, params.kv_head_num)
+        ]
         times = [_time(partial(_forward_backward, way, qkv)) for way in (theirs, ours)]
         rows.append((f"attention over {T} positions", times[0], times[1]))
     return rows
@@ -65,9 +70,8 @@ def _muon() -> list[tuple[str, float, float]]:
     """
     cpu, params = torch.device("cpu"), load_params().pretrain
     dtype = torch.bfloat16 if choose_precision("auto", cpu)[0] == "bf16" else torch.float32
-    C, inner = params.emb_size, params.mlp_size
-    shapes = [(3 * C, C), (C, C), (2 * inner, C), (C, inner)]
-    matrices = [torch.nn.Parameter(torch.randn(shape)) for shape in params.layer_num * shapes]
+    blocks = build_model(1, params).blocks
+    matrices = [p for p in blocks.parameters() if p.ndim == 2]
     for matrix in matrices:
         matrix.grad = torch.randn_like(matrix)
     ours = Muon(matrices, lr=0.01, momentum=0.9, weight_decay=0.1, dtype=dtype)

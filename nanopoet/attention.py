@@ -26,7 +26,8 @@ def causal_attention(
 
     Args:
         q: (B, H, T, D) queries.
-        k: keys, as many; a lone query (T = 1) sees all of them, however many.
+        k: (B, K, T, D) keys, of which each head serves H / K heads of queries in a row; a lone
+            query (T = 1) sees all of them, however many.
         v: their values.
         p: probability of dropping a weight.
         length: number of keys and values where they have room for more, with zeros behind them.
@@ -42,23 +43,27 @@ def causal_attention(
     backward = torch.is_grad_enabled() or v.dtype != torch.float32
     if q.device.type == "cpu" and (p or (1 < T <= SHORT and backward)):
         return _spelt_out(q, k, v, p)
-    return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=T > 1)
+    shared = k.shape[1] < q.shape[1]
+    return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=T > 1, enable_gqa=shared)
 
 
 def _whole_room(q: Tensor, k: Tensor, v: Tensor, length: int) -> Tensor:
     empty = q.new_zeros(k.shape[2])
     empty[length:] = float("-inf")
-    rows, keys, values = (x.flatten(0, 1) for x in (q, k, v))  # (B H, 1 or R, D)
+    keys, values = k.flatten(0, 1), v.flatten(0, 1)  # (B K, R, D)
+    rows = q.reshape(len(keys), -1, q.shape[3])  # (B K, H / K, D)
     scores = torch.baddbmm(empty, rows, keys.transpose(1, 2), alpha=q.shape[3] ** -0.5)
     return torch.bmm(scores.softmax(dim=-1).to(v.dtype), values).view_as(q)
 
 
 def _spelt_out(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
-    scores = q @ k.transpose(-2, -1)  # (B, H, T, T)
+    rows = q.reshape(*k.shape[:2], -1, q.shape[3])  # (B, K, H / K × T, D)
+    scores = (rows @ k.transpose(-2, -1)).view(*q.shape[:3], -1)  # (B, H, T, T)
     weights: Tensor = _CausalSoftmax.apply(  # type: ignore[no-untyped-call]
         scores, q.shape[3] ** -0.5
     )
-    return dropout(weights.to(v.dtype), p) @ v
+    weights = dropout(weights.to(v.dtype), p)
+    return (weights.view(*rows.shape[:3], -1) @ v).view_as(q)
 
 
 class _CausalSoftmax(torch.autograd.Function):

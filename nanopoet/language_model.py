@@ -1,7 +1,8 @@
 """What both models are: token ids in, logits and losses out.
 
 Shape letters, here and in the whole package: B batch, T time (position in the
-window), C channels (`emb_size`), H heads, D channels of a head, V `vocab_size`.
+window), C channels (`emb_size`), H heads, K heads of keys and values, D channels of a
+head, V `vocab_size`.
 """
 
 from abc import ABC, abstractmethod

@@ -55,21 +55,31 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head attention in which a position sees itself and what came before it."""
+    """Attention in which a position sees itself and what came before it.
 
-    def __init__(self, emb_size: int, head_num: int) -> None:
+    Heads of queries may share heads of keys and values (Ainslie et al. 2023,
+    https://arxiv.org/abs/2305.13245), of which fewer are then read for each token that is written.
+    """
+
+    def __init__(self, emb_size: int, head_num: int, kv_head_num: int) -> None:
         super().__init__()
-        self.head_num = head_num
-        self.qkv_proj = Linear(emb_size, 3 * emb_size, bias=False)
+        self.head_num, self.kv_head_num = head_num, kv_head_num
+        self.head_size = emb_size // head_num
+        heads = head_num + 2 * kv_head_num  # of queries, then of keys, then of values
+        self.qkv_proj = Linear(emb_size, heads * self.head_size, bias=False)
         self.o_proj = Linear(emb_size, emb_size, bias=False)
-        self.qk_norm = nn.Parameter(torch.ones(2, 1, emb_size // head_num))
+        self.qk_norm = nn.Parameter(torch.ones(2, 1, self.head_size))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, extend: Extend | None) -> Tensor:
         """(B, T, C) → (B, T, C)"""
         B, T, C = x.shape
-        qkv = self.qkv_proj(x).view(B, T, 3, self.head_num, C // self.head_num)
-        qk = rotate(rms_norm(qkv[:, :, :2], self.qk_norm), cos, sin).to(qkv.dtype)
-        (q, k), v = qk.permute(2, 0, 3, 1, 4), qkv[:, :, 2].transpose(1, 2)
+        H, K = self.head_num, self.kv_head_num
+        qkv = self.qkv_proj(x).view(B, T, H + 2 * K, self.head_size)
+        q_norm, k_norm = self.qk_norm
+        norms = torch.cat([q_norm.expand(H, -1), k_norm.expand(K, -1)])
+        qk = rotate(rms_norm(qkv[:, :, : H + K], norms), cos, sin).to(qkv.dtype)
+        q, k = torch.split(qk.transpose(1, 2), [H, K], dim=1)  # (B, H, T, D), (B, K, T, D)
+        v = qkv[:, :, H + K :].transpose(1, 2)
         length = None
         if extend:
             k, v, length = extend(k, v)
@@ -96,11 +106,13 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """Attention, then the MLP; each reads a normalised input and adds to the residual stream."""
 
-    def __init__(self, emb_size: int, head_num: int, mlp_size: int, dropout: float) -> None:
+    def __init__(
+        self, emb_size: int, head_num: int, kv_head_num: int, mlp_size: int, dropout: float
+    ) -> None:
         super().__init__()
         self.dropout = dropout
         self.attn_norm = nn.Parameter(torch.ones(emb_size))
-        self.attn = Attention(emb_size, head_num)
+        self.attn = Attention(emb_size, head_num, kv_head_num)
         self.mlp_norm = nn.Parameter(torch.ones(emb_size))
         self.mlp = MLP(emb_size, mlp_size)
 
@@ -121,6 +133,7 @@ class ModernLanguageModel(LanguageModel):
         block_size: longest T.
         layer_num: number of blocks.
         head_num: H, attention heads per block; divides `emb_size`, and gives each an even width.
+        kv_head_num: K, heads of keys and values; divides `head_num`, and is as much by default.
         mlp_size: width inside the MLP.
         dropout: probability of zeroing what a sublayer adds, in training mode.
         generator: source of the initial weights; torch's global one by default.
@@ -144,9 +157,13 @@ class ModernLanguageModel(LanguageModel):
         mlp_size: int,
         dropout: float,
         *,
+        kv_head_num: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        kv_head_num = head_num if kv_head_num is None else kv_head_num
+        if head_num % kv_head_num:
+            raise ValueError(f"kv_head_num {kv_head_num} does not divide head_num {head_num}")
         if emb_size % (2 * head_num):
             raise ValueError(f"2 × head_num {head_num} does not divide emb_size {emb_size}")
         self.config = {
@@ -156,13 +173,14 @@ class ModernLanguageModel(LanguageModel):
             "block_size": block_size,
             "layer_num": layer_num,
             "head_num": head_num,
+            "kv_head_num": kv_head_num,
             "mlp_size": mlp_size,
             "dropout": dropout,
         }
         self.block_size = block_size
         self.token_embedding = nn.Embedding(vocab_size, emb_size)
         self.blocks = nn.ModuleList(
-            Block(emb_size, head_num, mlp_size, dropout) for _ in range(layer_num)
+            Block(emb_size, head_num, kv_head_num, mlp_size, dropout) for _ in range(layer_num)
         )
         self.norm = nn.Parameter(torch.ones(emb_size))
         self.lm_head = Linear(emb_size, vocab_size, bias=False)
@@ -183,7 +201,7 @@ class ModernLanguageModel(LanguageModel):
     def _hidden(self, x: Tensor, cache: KVCache | None) -> Tensor:
         start = cache.length if cache else 0
         here = slice(start, start + x.shape[1])
-        cos, sin = self.rotary[:, here, None, None].unbind()  # (T, 1, 1, 2, D/2)
+        cos, sin = self.rotary[:, here, None].unbind()  # (T, 1, 2, D/2)
         for layer, block in enumerate(self.blocks):
             extend = partial(cache.extend, layer) if cache else None
             x = self._run(block, x, cos, sin, extend)

@@ -62,6 +62,12 @@ class PretrainParams(_Section):
     """Number of transformer blocks."""
     head_num: int = Field(ge=1)
     """Attention heads per block; divides `emb_size`."""
+    kv_head_num: int = Field(ge=1)
+    """Heads of keys and values per `modern` block; divides `head_num`, so that each serves as many
+    heads. Fewer are less to read when poems are written; `classic` has `head_num`."""
+    look_back: list[Annotated[int, Field(ge=1)]]
+    """How many tokens back the first heads of a `modern` model's first block look to begin with,
+    each its own; [] where no head is to look anywhere."""
     mlp_size: int = Field(ge=1)
     """Width inside the MLP of a `modern` block; in `classic` it is four times `emb_size`."""
     dropout: float = Field(ge=0, lt=1)
@@ -259,6 +265,21 @@ def _check_relations(params: Params, path: str | Path) -> None:
             f"{path}: pretrain.head_num = {pretrain.head_num} does not divide "
             f"pretrain.emb_size = {pretrain.emb_size}; every head needs the same whole number of "
             f"channels, change one of the two"
+        )
+    if pretrain.architecture == "modern" and pretrain.head_num % pretrain.kv_head_num:
+        raise NanopoetError(
+            f"{path}: pretrain.kv_head_num = {pretrain.kv_head_num} does not divide "
+            f"pretrain.head_num = {pretrain.head_num}; every head of keys and values serves the "
+            f"same number of heads, change one of the two"
+        )
+    if pretrain.architecture == "modern" and (
+        len(pretrain.look_back) > pretrain.head_num
+        or max(pretrain.look_back, default=0) >= pretrain.block_size
+    ):
+        raise NanopoetError(
+            f"{path}: pretrain.look_back = {pretrain.look_back} is not allowed: at most "
+            f"pretrain.head_num = {pretrain.head_num} numbers, each below pretrain.block_size = "
+            f"{pretrain.block_size}; change it"
         )
     if pretrain.architecture == "modern" and pretrain.emb_size // pretrain.head_num % 2:
         raise NanopoetError(

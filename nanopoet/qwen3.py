@@ -23,7 +23,7 @@ def as_qwen3(model: ModernLanguageModel) -> tuple[dict[str, Any], dict[str, Tens
         "intermediate_size": sizes["mlp_size"],
         "num_hidden_layers": sizes["layer_num"],
         "num_attention_heads": sizes["head_num"],
-        "num_key_value_heads": sizes["head_num"],
+        "num_key_value_heads": sizes["kv_head_num"],
         "head_dim": head_size,
         "hidden_act": "silu",
         "max_position_embeddings": sizes["block_size"],
@@ -38,9 +38,10 @@ def as_qwen3(model: ModernLanguageModel) -> tuple[dict[str, Any], dict[str, Tens
         "model.norm.weight": held["norm"],
         "lm_head.weight": held["lm_head.weight"],
     }
+    heights = [head_size * sizes[name] for name in ("head_num", "kv_head_num", "kv_head_num")]
     for layer in range(sizes["layer_num"]):
         ours, theirs = f"blocks.{layer}.", f"model.layers.{layer}."
-        q, k, v = held[ours + "attn.qkv_proj.weight"].chunk(3)
+        q, k, v = held[ours + "attn.qkv_proj.weight"].split(heights)
         q_norm, k_norm = held[ours + "attn.qk_norm"].flatten(1)
         gate, up = held[ours + "mlp.gate_up_proj.weight"].chunk(2)
         parts = {

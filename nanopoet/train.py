@@ -16,7 +16,9 @@ from nanopoet.features import token_features
 from nanopoet.flops import flops_per_token
 from nanopoet.history import StepRecord
 from nanopoet.language_model import LanguageModel
+from nanopoet.lookback import look_back
 from nanopoet.model import make_model
+from nanopoet.modern import ModernLanguageModel
 from nanopoet.optim import lr_factor, make_optimizers
 from nanopoet.params import PretrainParams
 from nanopoet.tensors import Array, check_length, epoch_windows, even_windows, random_windows
@@ -35,8 +37,11 @@ def build_model(vocab_size: int, params: PretrainParams) -> LanguageModel:
         "dropout": params.dropout,
     }
     if params.architecture == "modern":
-        config["mlp_size"] = params.mlp_size
-    model = make_model(config, torch.Generator().manual_seed(params.seed))
+        config |= {"kv_head_num": params.kv_head_num, "mlp_size": params.mlp_size}
+    generator = torch.Generator().manual_seed(params.seed)
+    model = make_model(config, generator)
+    if params.look_back and isinstance(model, ModernLanguageModel):
+        look_back(model, params.look_back, generator)
     model.activation_checkpointing = params.activation_checkpointing
     return model
 

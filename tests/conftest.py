@@ -26,6 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "block_size": 32,
         "layer_num": 2,
         "head_num": 2,
+        "kv_head_num": 1,
         "mlp_size": 24,
         "max_steps": 6,
         "batch_size": 4,

@@ -10,12 +10,15 @@ def _qkv(T: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return q.requires_grad_(), k.requires_grad_(), v.requires_grad_()
 
 
+@pytest.mark.parametrize("K", [1, 3, 6])
 @pytest.mark.parametrize("T", [1, 2, 33, SHORT, SHORT + 1])
-def test_it_is_torch_s_with_its_gradients(T: int) -> None:
-    q, k, v = _qkv(T)
-    direction = torch.randn(2, 3, T, 8)
+def test_it_is_torch_s_with_its_gradients(T: int, K: int) -> None:
+    q = torch.randn(2, 6, T, 8, requires_grad=True)
+    k, v = (torch.randn(2, K, T, 8, requires_grad=True) for _ in "kv")
+    direction = torch.randn(2, 6, T, 8)
     ours = causal_attention(q, k, v)
-    theirs = scaled_dot_product_attention(q, k, v, is_causal=True)
+    each_k, each_v = (x.repeat_interleave(6 // K, dim=1) for x in (k, v))
+    theirs = scaled_dot_product_attention(q, each_k, each_v, is_causal=True)
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(
         torch.autograd.grad((ours * direction).sum(), [q, k, v]),
@@ -48,9 +51,10 @@ def test_a_lone_query_sees_all_keys() -> None:
 @pytest.mark.parametrize("B", [1, MANY - 1, MANY])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("T", [1, 5])
-def test_keys_may_have_room_for_more(T: int, dtype: torch.dtype, B: int) -> None:
-    q, k, v = torch.randn(3, B, 3, 5, 8, dtype=dtype)
-    q = q[:, :, -T:]
+@pytest.mark.parametrize("K", [1, 2, 4])
+def test_keys_may_have_room_for_more(K: int, T: int, dtype: torch.dtype, B: int) -> None:
+    q, k, v = torch.randn(3, B, 4, 5, 8, dtype=dtype)
+    q, k, v = q[:, :, -T:], k[:, :K], v[:, :K]
     keys, values = (torch.nn.functional.pad(x, (0, 0, 0, 11)) for x in (k, v))
     exact = causal_attention(q.float(), k.float(), v.float())
     found = causal_attention(q, keys, values, length=5)

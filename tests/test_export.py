@@ -84,6 +84,8 @@ def llama(folder: Path) -> LlamaCpp:
     [
         ("modern", {}),
         ("modern", {"emb_size": 30, "head_num": 3}),
+        ("modern", {"emb_size": 48, "head_num": 4, "kv_head_num": 2}),
+        ("modern", {"emb_size": 30, "head_num": 3, "kv_head_num": 1}),
         ("modern", {"emb_size": 32, "head_num": 1, "layer_num": 1, "mlp_size": 7}),
         ("classic", {}),
         ("classic", {"emb_size": 30, "head_num": 3}),

@@ -8,16 +8,17 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from nanopoet.cache import KVCache
 from nanopoet.language_model import LanguageModel
-from nanopoet.model import ARCHITECTURES, make_model
+from nanopoet.model import make_model
 
 CONFIG = {"vocab_size": 30, "emb_size": 16, "block_size": 8, "layer_num": 2, "head_num": 2}
 CONFIGS = {
     "classic": CONFIG | {"architecture": "classic", "dropout": 0.1},
     "modern": CONFIG | {"architecture": "modern", "dropout": 0.1, "mlp_size": 24},
 }
+CONFIGS["shared keys"] = CONFIGS["modern"] | {"head_num": 4, "kv_head_num": 2}
 
 
-@pytest.fixture(params=list(ARCHITECTURES))
+@pytest.fixture(params=list(CONFIGS))
 def model(request: pytest.FixtureRequest) -> LanguageModel:
     """A model whose weights are all random, so that no part of it is without effect."""
     model = make_model(CONFIGS[request.param])

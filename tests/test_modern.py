@@ -15,6 +15,27 @@ def test_parameter_count() -> None:
     assert _model().num_parameters == 2 * 30 * 16 + 2 * per_block + 16
 
 
+def test_heads_may_share_keys_and_values() -> None:
+    """Two heads that share compute what two with the same keys and values of their own do."""
+    shared = ModernLanguageModel(30, 16, 8, 1, 4, 24, 0.0, kv_head_num=2).eval()
+    alone = ModernLanguageModel(30, 16, 8, 1, 4, 24, 0.0).eval()
+    assert alone.num_parameters - shared.num_parameters == 2 * 2 * 4 * 16
+    for parameter in shared.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    weights = shared.state_dict()
+    name = "blocks.0.attn.qkv_proj.weight"
+    q, k, v = weights[name].split([16, 8, 8])
+    twice = [x.view(2, 4, 16).repeat_interleave(2, dim=0).flatten(0, 1) for x in (k, v)]
+    alone.load_state_dict(weights | {name: torch.cat([q, *twice])})
+    idx = torch.randint(30, (2, 8))
+    torch.testing.assert_close(shared(idx)[0], alone(idx)[0])
+
+
+def test_heads_share_evenly() -> None:
+    with pytest.raises(ValueError, match="kv_head_num 3 does not divide head_num 4"):
+        ModernLanguageModel(30, 16, 8, 1, 4, 24, 0.0, kv_head_num=3)
+
+
 def test_an_untrained_block_adds_nothing() -> None:
     model = _model()
     idx = torch.tensor([[3, 7, 11]])

@@ -41,6 +41,18 @@ def _edited(tmp_path: Path, old: str, new: str) -> Path:
             "max_steps: 0",
             "pretrain.max_steps = 0 is not allowed: it should be g",
         ),
+        (
+            "kv_head_num: {kv_head_num}",
+            "kv_head_num: 3",
+            "pretrain.kv_head_num = 3 does not divide pretrain.head_num = 4",
+        ),
+        ("look_back: [1, 2]", "look_back: [0]", "pretrain.look_back.0 = 0 is not allowed: it sho"),
+        ("look_back: [1, 2]", "look_back: [128]", "look_back = [128] is not allowed: at most p"),
+        (
+            "look_back: [1, 2]",
+            "look_back: [1, 1, 1, 1, 1]",
+            "pretrain.look_back = [1, 1, 1, 1, 1] is not allowed: at most pretrain.head_num = 4",
+        ),
         ("head_num: 4", "head_num: 7", "head_num = 7 does not divide pretrain.emb_size = 256"),
         ("head_num: 4", "head_num: 256", "head_num = 256 gives a head of pretrain.emb_size = 256"),
         ("micro_batch_size: 16", "micro_batch_size: 15", "15 does not divide pretrain.batch_size"),

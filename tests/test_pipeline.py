@@ -157,6 +157,8 @@ STALE: dict[str, tuple[object, str]] = {
     "pretrain.block_size": (16, "pretrain"),
     "pretrain.layer_num": (1, "pretrain"),
     "pretrain.head_num": (4, "pretrain"),
+    "pretrain.kv_head_num": (2, "pretrain"),
+    "pretrain.look_back": ([], "pretrain"),
     "pretrain.mlp_size": (16, "pretrain"),
     "pretrain.dropout": (0.1, "pretrain"),
     "pretrain.max_steps": (7, "pretrain"),
