@@ -44,7 +44,7 @@ def look_back(
     key[:quick] = (D / quick) ** 0.5
     cos, sin = rotary_tables(max(lags) + 1, D)
     weight = torch.unflatten(attn.qkv_proj.weight, 0, (-1, D))  # (H + 2 K, D, C)
-    queries, keys, _ = weight.split([H, K, K])
+    queries, keys, _ = torch.split(weight, [H, K, K])
     for query_weight, lag in zip(queries, lags, strict=False):
         query_weight += torch.outer(rotate(key, cos[lag], -sin[lag]), seen)
     for key_weight in keys[: -(-len(lags) * K // H)]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nanopoet import modern
+from nanopoet.attention import causal_attention
 from nanopoet.lookback import look_back
 from nanopoet.modern import ModernLanguageModel
 
@@ -20,13 +20,12 @@ def _model(head_num: int = 4, kv_head_num: int = 2) -> ModernLanguageModel:
 def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Queries and keys of each block that has computed."""
     seen: list[tuple[Tensor, Tensor]] = []
-    attention = modern.causal_attention
 
     def keep(q: Tensor, k: Tensor, v: Tensor, length: int | None) -> Tensor:
         seen.append((q, k))
-        return attention(q, k, v, length=length)
+        return causal_attention(q, k, v, length=length)
 
-    monkeypatch.setattr(modern, "causal_attention", keep)
+    monkeypatch.setattr("nanopoet.modern.causal_attention", keep)
     yield seen
 
 
