@@ -1,8 +1,9 @@
 """Attention heads that begin by looking at the tokens just before.
 
-A rhyme is found by a head that sees which character stood before a full stop, and that takes one
-in an earlier block that looks back by a token. Trainings find the latter by chance, and a short one
-may be over before. This is where they begin instead; what becomes of it is theirs.
+To see at a full stop which character stood before it, as a rhyme asks for, takes a head that looks
+back by a token. Out of random weights one comes about sooner or later, and a short training may be
+over before. Here it is there from the start, and training may make of it what it will;
+docs/recipe.md tells what that gave.
 """
 
 from collections.abc import Sequence
