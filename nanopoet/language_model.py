@@ -16,7 +16,8 @@ from torch.utils.checkpoint import checkpoint
 from nanopoet.cache import KVCache
 from nanopoet.generate import generate
 from nanopoet.loss import (
-    Kernel,
+    Kernels,
+    add_up,
     linear_cross_entropy,
     softmax_gradient,
     token_cross_entropy,
@@ -42,7 +43,7 @@ class LanguageModel(nn.Module, ABC):
     blocks: nn.ModuleList
     lm_head: nn.Linear
     activation_checkpointing = False
-    _compiled: tuple[Callable[..., Tensor], Kernel] | None = None
+    _compiled: tuple[Callable[..., Tensor], Kernels] | None = None
 
     @property
     def num_parameters(self) -> int:
@@ -103,12 +104,12 @@ class LanguageModel(nn.Module, ABC):
             self.lm_head.weight,
             self.lm_head.bias,
             targets.flatten(),
-            self._compiled[1] if self._compiled else softmax_gradient,
+            self._compiled[1] if self._compiled else Kernels(),
         )
 
     def compile_loss(self) -> None:
         """Let torch's compiler make machine code for what `loss` spends its time on, the next time
-        it runs: for one block, which serves all of them, and for the loss's gradient.
+        it runs: for one block, which serves all of them, and for the loss's kernels.
 
         Random numbers stay those of the model as it is written. The embedding is left out: the
         compiler's threads add up its gradient in whatever order they come (atomic additions), so
@@ -117,7 +118,10 @@ class LanguageModel(nn.Module, ABC):
         options: dict[str, Any] = {"fallback_random": True}
         self._compiled = (
             torch.compile(_run_block, dynamic=False, options=options),
-            torch.compile(softmax_gradient, dynamic=False),
+            Kernels(
+                torch.compile(softmax_gradient, dynamic=False),
+                torch.compile(add_up, dynamic=False),
+            ),
         )
 
     @torch.no_grad()

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from nanopoet.attention import MANY, SHORT, causal_attention
+from nanopoet.attention import AT_ONCE, MANY, SHORT, causal_attention
 
 
 def _qkv(T: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -11,7 +11,7 @@ def _qkv(T: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("K", [1, 3, 6])
-@pytest.mark.parametrize("T", [1, 2, 33, SHORT, SHORT + 1])
+@pytest.mark.parametrize("T", [1, 2, 33, AT_ONCE, AT_ONCE + 1, SHORT, SHORT + 1])
 def test_it_is_torch_s_with_its_gradients(T: int, K: int) -> None:
     q = torch.randn(2, 6, T, 8, requires_grad=True)
     k, v = (torch.randn(2, K, T, 8, requires_grad=True) for _ in "kv")
