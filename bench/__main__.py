@@ -78,7 +78,7 @@ def _training(device: torch.device) -> str:
             f"| {row['peak_gb']:.2f} |"
         )
     for row in rows:
-        if row["name"] in ("default", speed.SMALL):
+        if "share" in row:
             lines.append(
                 f"\n`{row['name']}` computes {row['share']:.3f} of what the bf16 products of its "
                 f"shapes reach alone ({row['matmul_rate'] / 1e9:,.0f} GFLOP/s)."

@@ -32,10 +32,12 @@ VOCAB_SIZE, BATCH_SIZE, BLOCK_SIZE = 11_868, 64, 256
 GEOMETRY = {"batch_size": BATCH_SIZE, "block_size": BLOCK_SIZE}
 WARM_UP = 2
 ROUNDS, STEPS = 3, 2
-"""So often some steps are measured, then the products of ours alone: a machine is not always
-equally quick. The quickest of all count.
+"""So often some steps are measured, and then their products alone: a machine is not always equally
+quick. The quickest of all count.
 """
 SMALL = "small, own batches"
+SHARES = ("default", SMALL)
+"""Whose speed is compared with that of their products alone."""
 
 
 def measure_all(device: str) -> list[dict[str, Any]]:
@@ -195,22 +197,22 @@ def main() -> None:
     device = torch.device(arguments.device)
     steps = CONTENDERS[arguments.contender](device)
     first, *_ = [_seconds(lambda: next(steps), device) for _ in range(WARM_UP)]
-    recipe = RECIPES.get(arguments.contender)
+    recipe = RECIPES[arguments.contender]() if arguments.contender in SHARES else None
     count = STEPS if device.type == "cpu" else 5 * STEPS
     times, rates = [], []
     for _ in range(ROUNDS):
         times += [_seconds(lambda: next(steps), device) for _ in range(count)]
         if recipe:
-            rates.append(matmul_rate(device, recipe()))
-    rate = next(steps) / min(times)
+            rates.append(matmul_rate(device, recipe))
+    tokens_per_second = next(steps) / min(times)
     peak = (
         torch.cuda.max_memory_allocated(device) / 1e9
         if device.type == "cuda"
         else peak_bytes() / 1e9
     )
-    figures = {"first_step": first, "tokens_per_second": rate, "peak_gb": peak}
+    figures = {"first_step": first, "tokens_per_second": tokens_per_second, "peak_gb": peak}
     if recipe:
-        flops = rate * flops_per_token(build_model(VOCAB_SIZE, recipe()))
+        flops = tokens_per_second * flops_per_token(build_model(VOCAB_SIZE, recipe))
         figures |= {"matmul_rate": max(rates), "share": flops / max(rates)}
     print(json.dumps(figures))
 

@@ -71,9 +71,9 @@ def _spelt_out(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
 
 
 def _last_rows(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
-    """Attention of the last positions' queries to all keys."""
-    rows = q.reshape(*k.shape[:2], -1, q.shape[3])  # (B, K, H / K × T, D)
-    scores = (rows @ k.transpose(-2, -1)).view(*q.shape[:3], -1)  # (B, H, T, T)
+    """Attention of the last S positions' queries, (B, H, S, D), to all T keys."""
+    rows = q.reshape(*k.shape[:2], -1, q.shape[3])  # (B, K, H / K × S, D)
+    scores = (rows @ k.transpose(-2, -1)).view(*q.shape[:3], -1)  # (B, H, S, T)
     weights: Tensor = _CausalSoftmax.apply(  # type: ignore[no-untyped-call]
         scores, q.shape[3] ** -0.5
     )

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from nanopoet.cache import KVCache
 from nanopoet.generate import generate
 from nanopoet.loss import (
+    AS_WRITTEN,
     Kernels,
     add_up,
     linear_cross_entropy,
@@ -104,7 +105,7 @@ class LanguageModel(nn.Module, ABC):
             self.lm_head.weight,
             self.lm_head.bias,
             targets.flatten(),
-            self._compiled[1] if self._compiled else Kernels(),
+            self._compiled[1] if self._compiled else AS_WRITTEN,
         )
 
     def compile_loss(self) -> None:
