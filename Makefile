@@ -17,12 +17,12 @@ help: ## what there is
 
 repro: $(VENV)/.ready ## run the pipeline, as far as it is stale, and say what came out
 	@python -m nanopoet.params
-	@python -m stages.mend
+	@python -m tools.repair_dvc
 	@dvc repro report
-	@python -m stages.summary
+	@python -m tools.summary
 
-run: $(VENV)/.ready ## run a recipe of recipes.yaml beside the default: make run RECIPE=seed
-	@python -m stages.mend
+run: $(VENV)/.ready ## run a recipe of recipes.yaml beside the default: make run RECIPE=notebook
+	@python -m tools.repair_dvc
 	@options=$$(python -m nanopoet.recipes $(RECIPE)) && \
 		dvc exp run --temp --name $(RECIPE) $$options report
 
@@ -35,7 +35,7 @@ check: $(VENV)/.ready ## lint, format and types
 	mypy
 
 ui: $(VENV)/.ready ## open the runs in MLflow, on this machine alone
-	@python -m stages.ui
+	@python -m tools.mlflow_ui
 
 bench: $(VENV)/.ready ## compare speed, memory and time to a loss with the seed's (half an hour)
 	python -m bench
@@ -54,5 +54,5 @@ $(VENV)/.ready: pyproject.toml requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	$(VENV)/bin/python -m pip install --quiet torch==2.13.0
 	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	@$(VENV)/bin/python -m stages.plots_page
+	@$(VENV)/bin/python -m tools.dvc_plots_page
 	@touch $@

@@ -13,10 +13,10 @@ from pathlib import Path
 import matplotlib as mpl
 import torch
 
-from bench import data, generation, kernels, speed, time_to_loss
-from nanopoet.device import choose_device, describe, keep_freed_memory
-from nanopoet.errors import NanopoetError
-from nanopoet.files import atomic_write
+from bench import data, generation, ops, speed, time_to_loss
+from nanopoet.common.device import choose_device, describe, keep_freed_memory
+from nanopoet.common.errors import NanopoetError
+from nanopoet.common.files import atomic_write
 
 mpl.use("Agg")
 
@@ -50,7 +50,7 @@ def _tables(arguments: argparse.Namespace, device: torch.device, picture: Path) 
     yield _training(device)
     yield _generation(device)
     if device.type == "cpu":
-        yield kernels.table()
+        yield ops.table()
     if not arguments.without_loss:
         curves = time_to_loss.measure_all(device.type)
         _plot(curves, picture)
@@ -90,7 +90,7 @@ def _generation(device: torch.device) -> str:
     rates = generation.measure_all(device.type)
     lines = ["| writing poems of 250 characters | characters/s | × seed |", "|---|---|---|"]
     for name, rate in rates.items():
-        lines.append(f"| {name} | {rate:,.0f} | {rate / rates['seed']:.1f} |")
+        lines.append(f"| {name} | {rate:,.0f} | {rate / rates['notebook']:.1f} |")
     return "\n".join(lines)
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import orjson
 
-from nanopoet.corpus import load_raw_data, read_corpus
-from nanopoet.errors import NanopoetError
-from nanopoet.poems import Poem, write_poems
-from nanopoet.tensors import encode_poems
-from nanopoet.tokenizer import CharTokenizer
+from nanopoet.common.errors import NanopoetError
+from nanopoet.corpus.collection import load_raw_data, read_corpus
+from nanopoet.corpus.poems import Poem, write_poems
+from nanopoet.tokens.encode import encode_poems
+from nanopoet.tokens.tokenizer import CharTokenizer
 
 ARCHIVE = Path("raw/chinese-poetry.tgz")
 OUT = Path(".nanopoet/bench.jsonl")

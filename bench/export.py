@@ -17,13 +17,13 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bench.llama import LlamaCpp
-from nanopoet.checkpoint import load_model
-from nanopoet.gguf import export_gguf
-from nanopoet.huggingface import export_huggingface
-from nanopoet.language_model import LanguageModel
-from nanopoet.modern import ModernLanguageModel
-from nanopoet.poems import read_poems
-from nanopoet.tokenizer import BEGIN_ID, CharTokenizer
+from nanopoet.corpus.poems import read_poems
+from nanopoet.export.gguf import export_gguf
+from nanopoet.export.huggingface import export_huggingface
+from nanopoet.models.base import LanguageModel
+from nanopoet.models.checkpoint import load_model
+from nanopoet.models.qwen3 import Qwen3LanguageModel
+from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
 
 PROMPT = 5
 """Characters of a poem that are given to be continued."""
@@ -74,7 +74,7 @@ def compare(
         folder, file = Path(name) / "hf", Path(name) / "poet.gguf"
         export_huggingface(model, tokenizer, folder)
         figures |= _in_transformers(folder, texts, encoded, sample)
-        if isinstance(model, ModernLanguageModel):
+        if isinstance(model, Qwen3LanguageModel):
             export_gguf(model, tokenizer, file)
             figures |= _in_llama_cpp(LlamaCpp(file, model.block_size), texts, encoded, sample)
     return figures

@@ -11,18 +11,18 @@ from collections.abc import Callable
 
 import torch
 
-from bench import seed
-from nanopoet.classic import GPTLanguageModel
-from nanopoet.device import Precision, autocast, choose_precision, keep_freed_memory
-from nanopoet.generate import generate
-from nanopoet.language_model import LanguageModel
+from bench import notebook
+from nanopoet.common.device import Precision, autocast, choose_precision, keep_freed_memory
+from nanopoet.models.base import LanguageModel
+from nanopoet.models.generate import generate
+from nanopoet.models.gpt import GPTLanguageModel
 from nanopoet.params import load_params
-from nanopoet.train import build_model
+from nanopoet.training.trainer import build_model
 
 VOCAB_SIZE, LENGTH = 11_868, 250
-SEED = "seed"
+NOTEBOOK = "notebook"
 WAYS: dict[str, tuple[int, Precision]] = {
-    SEED: (1, "fp32"),
+    NOTEBOOK: (1, "fp32"),
     "one at a time": (1, "fp32"),
     "32 at once": (32, "fp32"),
     "32 at once, bf16": (32, "bf16"),
@@ -74,9 +74,9 @@ def main() -> None:
     device = torch.device(arguments.device)
     count, precision = WAYS[arguments.way]
     begin = torch.zeros(count, 1, dtype=torch.int64, device=device)
-    if arguments.way == SEED:
-        model = GPTLanguageModel(VOCAB_SIZE, **seed.SIZE).to(device).eval()  # type: ignore[arg-type]
-        rate = _rate(lambda: seed.generate(model, begin, LENGTH), LENGTH, rounds=2)
+    if arguments.way == NOTEBOOK:
+        model = GPTLanguageModel(VOCAB_SIZE, **notebook.SIZE).to(device).eval()  # type: ignore[arg-type]
+        rate = _rate(lambda: notebook.generate(model, begin, LENGTH), LENGTH, rounds=2)
     else:
         ours = _ours(device)
         with autocast(device, precision):

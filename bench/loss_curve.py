@@ -6,7 +6,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from nanopoet.history import read_history
+from nanopoet.training.history import read_history
 
 mpl.use("Agg")
 

@@ -16,12 +16,12 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench.generation import LENGTH
 from bench.speed import GEOMETRY, VOCAB_SIZE, make_trainer, matmul_rate
-from nanopoet.attention import causal_attention
-from nanopoet.device import Precision, autocast, choose_precision, describe
-from nanopoet.flops import weight_flops_per_token
-from nanopoet.generate import _sample, generate
+from nanopoet.common.device import Precision, autocast, choose_precision, describe
+from nanopoet.models.flops import weight_flops_per_token
+from nanopoet.models.generate import _sample, generate
+from nanopoet.ops.attention import causal_attention
 from nanopoet.params import load_params
-from nanopoet.train import build_model
+from nanopoet.training.trainer import build_model
 
 TRAINING = {
     "optimisers": r"^Optimizer\.step",
@@ -111,8 +111,8 @@ def main() -> None:
     cpu = torch.device("cpu")
     print(f"{describe(cpu)}, torch {torch.__version__}.\n\n{training()}", flush=True)
     with (
-        patch("nanopoet.generate._sample", _labelled("drawing", _sample)),
-        patch("nanopoet.modern.causal_attention", _labelled("attention", causal_attention)),
+        patch("nanopoet.models.generate._sample", _labelled("drawing", _sample)),
+        patch("nanopoet.models.qwen3.causal_attention", _labelled("attention", causal_attention)),
     ):
         for precision in dict.fromkeys(["fp32", choose_precision("auto", cpu)[0]]):
             print(f"\n{writing(precision)}", flush=True)

@@ -1,6 +1,6 @@
 """Figures of the recipes that were run, from their DVC experiments → docs/recipes.json.
 
-`make run RECIPE=seed` makes the experiment `seed`; the default recipe is what the workspace holds.
+`make run RECIPE=notebook` makes the experiment `notebook`; the default recipe is the workspace's.
 `python -m bench.recipes small=elsewhere` takes a recipe's figures from the folder `elsewhere`, with
 `metrics/` and `models/poet/evaluations.csv` of the machine on which it ran.
 """
@@ -17,8 +17,8 @@ import dvc.api
 import pandas as pd
 from dvc.scm import RevError
 
-from nanopoet.errors import NanopoetError
-from nanopoet.files import write_json
+from nanopoet.common.errors import NanopoetError
+from nanopoet.common.files import write_json
 from nanopoet.params import read_yaml
 
 OUT = Path("docs/recipes.json")

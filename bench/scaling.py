@@ -17,12 +17,12 @@ from tqdm import tqdm
 
 from bench import speed
 from bench.memory import peak_bytes
-from nanopoet import distributed
-from nanopoet.device import choose_device, describe, keep_freed_memory
-from nanopoet.errors import NanopoetError
-from nanopoet.files import atomic_write
+from nanopoet.common.device import choose_device, describe, keep_freed_memory
+from nanopoet.common.errors import NanopoetError
+from nanopoet.common.files import atomic_write
 from nanopoet.params import PretrainParams, load_params
 from nanopoet.recipes import load_recipe
+from nanopoet.training import distributed
 
 RECIPES = "default", "small", "medium", "large"
 WARM_UP, STEPS = 2, 3

@@ -9,9 +9,9 @@ does of it during the way back, the optimiser, which each process runs whole, an
 from dataclasses import dataclass
 
 from bench.speed import VOCAB_SIZE
-from nanopoet.flops import flops_per_token
+from nanopoet.models.flops import flops_per_token
 from nanopoet.recipes import load_recipe
-from nanopoet.train import build_model
+from nanopoet.training.trainer import build_model
 
 USED = 0.4
 """Share of its best rate that a GPU is taken to reach."""

@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import seed
+from bench import notebook
 from bench.memory import peak_bytes
-from nanopoet.classic import GPTLanguageModel
-from nanopoet.device import keep_freed_memory
-from nanopoet.flops import flops_per_token
-from nanopoet.loss import logits_multiple, row_parts
+from nanopoet.common.device import keep_freed_memory
+from nanopoet.models.flops import flops_per_token
+from nanopoet.models.gpt import GPTLanguageModel
+from nanopoet.ops.cross_entropy import logits_multiple, row_parts
 from nanopoet.params import PretrainParams, load_params
 from nanopoet.recipes import load_recipe
-from nanopoet.tokenizer import CharTokenizer
-from nanopoet.train import Trainer, build_model
+from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.training.trainer import Trainer, build_model
 
 VOCAB_SIZE, BATCH_SIZE, BLOCK_SIZE = 11_868, 64, 256
 GEOMETRY = {"batch_size": BATCH_SIZE, "block_size": BLOCK_SIZE}
@@ -57,11 +57,11 @@ def measure_all(device: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _seed(device: torch.device) -> Iterator[int]:
-    model = GPTLanguageModel(VOCAB_SIZE, **seed.SIZE).to(device)  # type: ignore[arg-type]
+def _notebook(device: torch.device) -> Iterator[int]:
+    model = GPTLanguageModel(VOCAB_SIZE, **notebook.SIZE).to(device)  # type: ignore[arg-type]
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
     while True:
-        seed.train_step(model, optimizer, *_batch(device))
+        notebook.train_step(model, optimizer, *_batch(device))
         yield BATCH_SIZE * BLOCK_SIZE
 
 
@@ -139,14 +139,14 @@ def _batch(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 RECIPES: dict[str, Callable[[], PretrainParams]] = {
-    "classic": lambda: load_recipe("seed")[0].pretrain,
+    "classic": lambda: load_recipe("notebook")[0].pretrain,
     "default": lambda: load_params().pretrain.model_copy(update=GEOMETRY),
     "default, own batches": lambda: load_params().pretrain,
     SMALL: lambda: load_recipe("small")[0].pretrain,
 }
 """Those of the contenders that are ours."""
 CONTENDERS: dict[str, Callable[[torch.device], Iterator[int]]] = {
-    "seed": _seed,
+    "notebook": _notebook,
     **{name: partial(_ours, recipe) for name, recipe in RECIPES.items()},
     "transformers GPT-2": _transformers,
     "litgpt": _litgpt,

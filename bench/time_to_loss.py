@@ -7,12 +7,12 @@ from typing import Any
 
 from nanopoet.params import PretrainParams, load_params
 from nanopoet.recipes import load_recipe
-from nanopoet.tensors import TokenArrays
-from nanopoet.tokenizer import CharTokenizer
-from nanopoet.train import Trainer, build_model
+from nanopoet.tokens.dataset import TokenArrays
+from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.training.trainer import Trainer, build_model
 
 MARKS = (6.0, 5.5, 5.0, 4.7, 4.3)
-RECIPES = {"cpu": ("default", "seed"), "cuda": ("default", "small", "seed")}
+RECIPES = {"cpu": ("default", "notebook"), "cuda": ("default", "small", "notebook")}
 """Those whose curves are measured; elsewhere as on a CPU."""
 
 

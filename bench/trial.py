@@ -12,14 +12,14 @@ import json
 import numpy as np
 from tqdm import tqdm
 
-from nanopoet.device import keep_freed_memory
-from nanopoet.errors import NanopoetError
-from nanopoet.evaluate import score_tokens
+from nanopoet.common.device import keep_freed_memory
+from nanopoet.common.errors import NanopoetError
+from nanopoet.evaluation.scoring import score_tokens
 from nanopoet.params import Params, check_params, parse_yaml, read_yaml
 from nanopoet.recipes import load_recipe
-from nanopoet.tensors import TokenArrays
-from nanopoet.tokenizer import CharTokenizer
-from nanopoet.train import Trainer, build_model
+from nanopoet.tokens.dataset import TokenArrays
+from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.training.trainer import Trainer, build_model
 
 EVERY, FIRST = 20, 10
 """Poems 10, 30, 50, … of the training part are held out."""

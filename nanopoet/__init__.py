@@ -8,23 +8,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nanopoet.classic import GPTLanguageModel
-    from nanopoet.corpus import load_raw_data
-    from nanopoet.errors import NanopoetError
-    from nanopoet.poems import Poem
-    from nanopoet.split import split_data
-    from nanopoet.tokenizer import BEGIN, CharTokenizer
+    from nanopoet.common.errors import NanopoetError
+    from nanopoet.corpus.collection import load_raw_data
+    from nanopoet.corpus.poems import Poem
+    from nanopoet.corpus.split import split_data
+    from nanopoet.models.gpt import GPTLanguageModel
+    from nanopoet.tokens.tokenizer import BEGIN, CharTokenizer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
-    "BEGIN": "tokenizer",
-    "CharTokenizer": "tokenizer",
-    "GPTLanguageModel": "classic",
-    "NanopoetError": "errors",
-    "Poem": "poems",
-    "load_raw_data": "corpus",
-    "split_data": "split",
+    "BEGIN": "tokens.tokenizer",
+    "CharTokenizer": "tokens.tokenizer",
+    "GPTLanguageModel": "models.gpt",
+    "NanopoetError": "common.errors",
+    "Poem": "corpus.poems",
+    "load_raw_data": "corpus.collection",
+    "split_data": "corpus.split",
 }
 
 __all__ = [

@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from nanopoet.errors import NanopoetError
+from nanopoet.common.errors import NanopoetError
 
 
 class _Section(BaseModel):
@@ -35,9 +35,9 @@ class LoadParams(_Section):
 class SplitParams(_Section):
     val_every: int = Field(ge=2)
     """Of the poems sorted by style, every n-th goes to validation, the first one included."""
-    twins: Literal["ignore", "together"]
+    duplicates: Literal["ignore", "together"]
     """Poems whose text recurs, exactly or nearly: `ignore` leaves them where `val_every` puts them,
-    `together` moves validation poems that have a twin in the training part there."""
+    `together` moves validation poems that have a duplicate in the training part there."""
 
 
 class EncodeParams(_Section):
@@ -65,7 +65,7 @@ class PretrainParams(_Section):
     kv_head_num: int = Field(ge=1)
     """Heads of keys and values per `modern` block; divides `head_num`, so that each serves as many
     heads. Fewer are less to read when poems are written; `classic` has `head_num`."""
-    look_back: list[Annotated[int, Field(ge=1)]]
+    previous_token_heads: list[Annotated[int, Field(ge=1)]]
     """How many tokens back the first heads of a `modern` model's first block look to begin with,
     each its own; [] where no head is to look anywhere."""
     mlp_size: int = Field(ge=1)
@@ -91,7 +91,7 @@ class PretrainParams(_Section):
     """Full learning rate of AdamW, except for the token embedding."""
     embedding_lr: float = Field(gt=0)
     """Full learning rate of the token embedding."""
-    shared_features: list[Literal["radical", "rhyme", "tone"]]
+    character_features: list[Literal["radical", "rhyme", "tone"]]
     """What characters may have in common. Those that do learn from one another: the mean of their
     features is updated, with the rate of the embedding or of the output layer, beside each one's
     own row there; [] for each on its own."""
@@ -273,13 +273,13 @@ def _check_relations(params: Params, path: str | Path) -> None:
             f"same number of heads, change one of the two"
         )
     if pretrain.architecture == "modern" and (
-        len(pretrain.look_back) > pretrain.head_num
-        or max(pretrain.look_back, default=0) >= pretrain.block_size
+        len(pretrain.previous_token_heads) > pretrain.head_num
+        or max(pretrain.previous_token_heads, default=0) >= pretrain.block_size
     ):
         raise NanopoetError(
-            f"{path}: pretrain.look_back = {pretrain.look_back} is not allowed: at most "
-            f"pretrain.head_num = {pretrain.head_num} numbers, each below pretrain.block_size = "
-            f"{pretrain.block_size}; change it"
+            f"{path}: pretrain.previous_token_heads = {pretrain.previous_token_heads} is not "
+            f"allowed: at most pretrain.head_num = {pretrain.head_num} numbers, each below "
+            f"pretrain.block_size = {pretrain.block_size}; change it"
         )
     if pretrain.architecture == "modern" and pretrain.emb_size // pretrain.head_num % 2:
         raise NanopoetError(

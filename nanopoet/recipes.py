@@ -1,13 +1,13 @@
 """recipes.yaml: named sets of parameters that differ from params.yaml.
 
-`python -m nanopoet.recipes seed` prints a set as options of `dvc exp run`.
+`python -m nanopoet.recipes notebook` prints a set as options of `dvc exp run`.
 """
 
 import sys
 from pathlib import Path
 from typing import Any
 
-from nanopoet.errors import NanopoetError
+from nanopoet.common.errors import NanopoetError
 from nanopoet.params import Params, check_params, read_yaml
 
 
@@ -44,7 +44,7 @@ def _mapping(value: Any, name: str) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> None:
     if len(arguments) != 1:
-        raise NanopoetError("name one recipe of recipes.yaml, as in `make run RECIPE=seed`")
+        raise NanopoetError("name one recipe of recipes.yaml, as in `make run RECIPE=notebook`")
     _, leaves = load_recipe(arguments[0])
     print(" ".join(f"-S {leaf}={_text(value)}" for leaf, value in leaves.items()))
 

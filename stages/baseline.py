@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from nanopoet.corpus import verse_form
-from nanopoet.files import write_json
-from nanopoet.ngram import KneserNey
+from nanopoet.common.files import write_json
+from nanopoet.corpus.poems import iter_poems
+from nanopoet.evaluation.kneser_ney import KneserNey
+from nanopoet.evaluation.prediction import loss_figures, per_character_by_form, sum_by_poem
 from nanopoet.params import load_params
-from nanopoet.poems import iter_poems
-from nanopoet.prediction import loss_figures, per_character_by_form, sum_by_poem
-from nanopoet.tensors import TokenArrays, target_stream
-from nanopoet.tokenizer import BEGIN_ID, CharTokenizer
-from stages.stage import run
+from nanopoet.prosody.forms import verse_form
+from nanopoet.tokens.dataset import TokenArrays, target_stream
+from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
+from stages.runner import run
 
 POEMS = Path("data/baseline_poems.json")
 
@@ -24,7 +24,7 @@ def main() -> None:
     tokenizer = CharTokenizer.load("data/vocab.json")
     train, val = TokenArrays.load("data/train"), TokenArrays.load("data/val")
     model = KneserNey(target_stream(train)[1:], tokenizer.vocab_size, params.baseline.order)
-    forms = list(map(verse_form, iter_poems("data/val.jsonl")))
+    forms = [verse_form(p["content"], p["style"]) for p in iter_poems("data/val.jsonl")]
     figures: dict[str, dict[str, Any]] = {}
     figures["uniform"] = {"nats_per_character": math.log(tokenizer.vocab_size)}
     for order, nats in enumerate(model.nats(target_stream(val)[1:]), start=1):

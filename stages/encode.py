@@ -1,11 +1,11 @@
 """data/train.jsonl and data/val.jsonl → token arrays under data/train/ and data/val/."""
 
-from nanopoet.files import write_json
+from nanopoet.common.files import write_json
+from nanopoet.corpus.poems import iter_poems
 from nanopoet.params import load_params
-from nanopoet.poems import iter_poems
-from nanopoet.tensors import encode_to
-from nanopoet.tokenizer import CharTokenizer
-from stages.stage import run
+from nanopoet.tokens.encode import encode_to
+from nanopoet.tokens.tokenizer import CharTokenizer
+from stages.runner import run
 
 
 def main() -> None:

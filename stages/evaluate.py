@@ -2,21 +2,21 @@
 
 from pathlib import Path
 
-from nanopoet.checkpoint import load_model
-from nanopoet.corpus import verse_form
-from nanopoet.device import choose_device, choose_precision, keep_freed_memory
-from nanopoet.evaluate import score_tokens, write_poems
-from nanopoet.files import write_json, write_text
-from nanopoet.judge import draw_texts, examples, judge, verse_figures
-from nanopoet.lines import as_lines
+from nanopoet.common.device import choose_device, choose_precision, keep_freed_memory
+from nanopoet.common.files import write_json, write_text
+from nanopoet.common.text import as_lines
+from nanopoet.corpus.poems import load_duplicates, read_poems, read_texts
+from nanopoet.evaluation.prediction import prediction_figures
+from nanopoet.evaluation.sample_poems import sample_poems
+from nanopoet.evaluation.scoring import score_tokens
+from nanopoet.evaluation.verse import draw_texts, examples, judge, verse_figures
+from nanopoet.models.checkpoint import load_model
 from nanopoet.params import load_params
-from nanopoet.poems import read_poems, read_texts
-from nanopoet.prediction import prediction_figures
-from nanopoet.tensors import TokenArrays
-from nanopoet.twins import load_twins
-from stages import tracking
-from stages.account import Evaluation
-from stages.stage import run
+from nanopoet.prosody.forms import verse_form
+from nanopoet.tokens.dataset import TokenArrays
+from stages.runner import run
+from stages.tracking import uploader
+from stages.tracking.record import Evaluation
 
 MODEL = Path("models/poet")
 SAMPLES = Path("data/samples.txt")
@@ -28,7 +28,7 @@ def main() -> None:
     options = params.evaluate
     model, tokenizer = load_model(MODEL)
     val, val_poems = TokenArrays.load("data/val"), read_poems("data/val.jsonl")
-    forms = list(map(verse_form, val_poems))
+    forms = [verse_form(poem["content"], poem["style"]) for poem in val_poems]
     device = choose_device(options.device)
     precision, _ = choose_precision(options.precision, device)
 
@@ -40,9 +40,9 @@ def main() -> None:
         device=device,
         precision=precision,
     )
-    twins = load_twins("data/val_twins.json", len(val_poems))
-    figures = prediction_figures(scores, tokenizer, forms, twins, options.seed)
-    written = write_poems(
+    duplicates = load_duplicates("data/val_duplicates.json", len(val_poems))
+    figures = prediction_figures(scores, tokenizer, forms, duplicates, options.seed)
+    written = sample_poems(
         model,
         tokenizer,
         count=options.sample_count,
@@ -66,11 +66,11 @@ def main() -> None:
     rows = [f"{form},{value}\n" for form, value in by_form]
     write_text("data/loss_by_form.csv", "".join(["form,nats_per_character\n", *rows]))
     write_text(SAMPLES, "\n\n".join(map(as_lines, written)) + "\n")
-    tracking.log_evaluation(params, MODEL, Evaluation.read(params))
+    uploader.log_evaluation(params, MODEL, Evaluation.read(params))
     regular = figures["verse"]["model"]["regular"]
     print(
         f"evaluate: {figures['nats_per_character']:.4f} nats per character, e^loss "
-        f"{figures['hesitation']:.1f}, over {figures['val_characters']:,} characters; "
+        f"{figures['perplexity']:.1f}, over {figures['val_characters']:,} characters; "
         f"{regular:.0%} of {len(written):,} poems in a regular form, in {SAMPLES}"
     )
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from nanopoet.fetch import fetch_archive
-from nanopoet.files import write_json
+from nanopoet.common.files import write_json
+from nanopoet.corpus.download import fetch_archive
 from nanopoet.params import load_params
-from stages.stage import run
+from stages.runner import run
 
 ARCHIVE = Path("raw/chinese-poetry.tgz")
 

@@ -2,18 +2,18 @@
 
 from collections import Counter
 
-from nanopoet.corpus import read_corpus
-from nanopoet.files import write_json
+from nanopoet.common.files import write_json
+from nanopoet.corpus.collection import read_corpus
+from nanopoet.corpus.counts import CorpusCounts
+from nanopoet.corpus.poems import write_poems
 from nanopoet.params import load_params
-from nanopoet.poems import write_poems
-from nanopoet.statistics import CorpusStatistics
-from stages.stage import run
+from stages.runner import run
 
 
 def main() -> None:
     params = load_params()
     dropped: Counter[str] = Counter()
-    statistics = CorpusStatistics()
+    statistics = CorpusCounts()
     poems = read_corpus(params.load.source, dropped)
     write_poems("data/poems.jsonl", statistics.watch(poems))
     figures = statistics.figures()

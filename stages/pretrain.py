@@ -7,25 +7,25 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nanopoet import distributed
-from nanopoet.checkpoint import save_model
-from nanopoet.device import keep_freed_memory
-from nanopoet.files import write_json
-from nanopoet.history import StepRecord, write_history
-from nanopoet.lines import as_lines
+from nanopoet.common.device import keep_freed_memory
+from nanopoet.common.files import write_json
+from nanopoet.common.text import as_lines
+from nanopoet.models.checkpoint import save_model
 from nanopoet.params import Params, load_params
-from nanopoet.resume import (
+from nanopoet.tokens.dataset import TokenArrays
+from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.training import distributed
+from nanopoet.training.history import StepRecord, write_history
+from nanopoet.training.resume import (
     broadcast_state,
     discard_state,
     restore_state,
     save_state,
     scratch_folder,
 )
-from nanopoet.tensors import TokenArrays
-from nanopoet.tokenizer import CharTokenizer
-from nanopoet.train import Trainer, build_model
-from stages import tracking
-from stages.stage import ROOT, run
+from nanopoet.training.trainer import Trainer, build_model
+from stages.runner import ROOT, run
+from stages.tracking import uploader
 
 MODEL = Path("models/poet")
 
@@ -61,7 +61,7 @@ def _pretrain(params: Params) -> None:
         if trainer.step:
             print(f"pretrain: goes on after step {trainer.step - 1}", flush=True)
         lock = scratch.with_suffix(".lock")
-        with tracking.open_run(params, run_id, trainer.records, lock) as mlflow_run:
+        with uploader.open_run(params, run_id, trainer.records, lock) as mlflow_run:
             for record, tokens_per_second in _with_bar(trainer):
                 tflop_per_second = tokens_per_second * trainer.flops_per_token / 1e12
                 rates = {

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from nanopoet.files import read_json, write_text
-from nanopoet.history import read_history
+from nanopoet.common.files import read_json, write_text
 from nanopoet.params import load_params
-from nanopoet.report import render_report
-from stages import tracking
-from stages.account import Evaluation
-from stages.stage import run
+from nanopoet.report.page import render_report
+from nanopoet.training.history import read_history
+from stages.runner import run
+from stages.tracking import uploader
+from stages.tracking.record import Evaluation
 
 MODEL = Path("models/poet")
 REPORT = Path("report/index.html")
@@ -25,7 +25,7 @@ def main() -> None:
         records=read_history(MODEL),
     )
     write_text(REPORT, page)
-    tracking.log_evaluation(params, MODEL, Evaluation.read(params, page))
+    uploader.log_evaluation(params, MODEL, Evaluation.read(params, page))
     print(f"report: {REPORT}, {len(page.encode()) / 1e3:,.0f} kB in one file")
 
 

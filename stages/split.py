@@ -1,14 +1,14 @@
-"""data/poems.jsonl → data/train.jsonl, data/val.jsonl and data/val_twins.json."""
+"""data/poems.jsonl → data/train.jsonl, data/val.jsonl and data/val_duplicates.json."""
 
 from tqdm import tqdm
 
-from nanopoet.files import write_json
+from nanopoet.common.files import write_json
+from nanopoet.corpus.counts import CorpusCounts
+from nanopoet.corpus.duplicates import duplicates_across
+from nanopoet.corpus.poems import PoemsFile, write_poems
+from nanopoet.corpus.split import split_positions, without_duplicates
 from nanopoet.params import load_params
-from nanopoet.poems import PoemsFile, write_poems
-from nanopoet.split import split_positions, without_twins
-from nanopoet.statistics import CorpusStatistics
-from nanopoet.twins import twins_across
-from stages.stage import run
+from stages.runner import run
 
 
 def main() -> None:
@@ -16,25 +16,29 @@ def main() -> None:
     figures = {}
     with PoemsFile("data/poems.jsonl") as poems:
         order, in_val = split_positions(poems, params.split.val_every)
-        twins = twins_across(poems, order[in_val], scratch="data")
-        if params.split.twins == "together":
-            in_val = without_twins(in_val, twins)
-            twins = [twin for twin in twins if twin is None]
+        duplicates = duplicates_across(poems, order[in_val], scratch="data")
+        if params.split.duplicates == "together":
+            in_val = without_duplicates(in_val, duplicates)
+            duplicates = [duplicate for duplicate in duplicates if duplicate is None]
         for name, places in (("train", order[~in_val]), ("val", order[in_val])):
-            statistics = CorpusStatistics()
+            statistics = CorpusCounts()
             bar = tqdm(places, unit="poem", disable=None, desc=f"writing data/{name}.jsonl")
             write_poems(f"data/{name}.jsonl", statistics.watch(poems[i] for i in bar))
             counted = statistics.figures()
             figures[f"{name}_poems"] = counted["poems"]
             figures[f"{name}_characters"] = counted["content_characters"]
-    write_json("data/val_twins.json", twins)
-    figures |= {"val_exact_twins": twins.count("exact"), "val_near_twins": twins.count("near")}
+    write_json("data/val_duplicates.json", duplicates)
+    figures |= {
+        "val_exact_duplicates": duplicates.count("exact"),
+        "val_near_duplicates": duplicates.count("near"),
+    }
     write_json("metrics/split.json", figures)
     print(
         f"split: data/train.jsonl, {figures['train_poems']:,} poems with "
         f"{figures['train_characters']:,} characters; data/val.jsonl, {figures['val_poems']:,} "
-        f"with {figures['val_characters']:,}, of which {figures['val_exact_twins']:,} have an "
-        f"exact and {figures['val_near_twins']:,} a near twin in train (data/val_twins.json)"
+        f"with {figures['val_characters']:,}; in train, {figures['val_exact_duplicates']:,} of "
+        f"these have a duplicate and {figures['val_near_duplicates']:,} a near-duplicate "
+        f"(data/val_duplicates.json)"
     )
 
 

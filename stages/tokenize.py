@@ -2,10 +2,10 @@
 
 from itertools import chain
 
-from nanopoet.files import write_json
-from nanopoet.poems import iter_poems
-from nanopoet.tokenizer import SPECIAL_TOKENS, CharTokenizer
-from stages.stage import run
+from nanopoet.common.files import write_json
+from nanopoet.corpus.poems import iter_poems
+from nanopoet.tokens.tokenizer import SPECIAL_TOKENS, CharTokenizer
+from stages.runner import run
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""The command and the page that write poems."""

@@ -1,0 +1,8 @@
+"""Types that several rooms share."""
+
+from typing import Any
+
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+"""A NumPy array; each docstring gives its shape and dtype."""

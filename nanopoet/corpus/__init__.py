@@ -1,0 +1,1 @@
+"""Poems: read from the collection, split, and compared for duplicates."""

@@ -1,0 +1,196 @@
+"""A poem as a record, and poems as a JSONL file: one a line."""
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Literal, NoReturn, Self, TypedDict, cast, overload
+
+import orjson
+from tqdm import tqdm
+
+from nanopoet.common.errors import NanopoetError
+from nanopoet.common.files import atomic_write
+
+
+class Poem(TypedDict):
+    """One poem; `content` is its whole text with punctuation and without line breaks."""
+
+    content: str
+    title: str
+    author: str
+    style: str
+
+
+Duplicate = Literal["exact", "near"]
+"""How a poem recurs in the other part: to the letter, or nearly."""
+
+_FIELDS = ("content", "title", "author", "style")
+_FORM = 'a line is {"content": "…", "title": "…", "author": "…", "style": "…"}'
+
+
+def iter_poems(path: str | Path) -> Iterator[Poem]:
+    """Read a JSONL file of poems; all fields but `content` may be missing and are then empty.
+
+    Raises:
+        NanopoetError: there is no such file, no poem in it, or a line is not a poem.
+    """
+    path = Path(path)
+    empty = True
+    try:
+        with open(path, "rb") as file, reading_bar(file, path) as bar:
+            for number, line in enumerate(file, start=1):
+                empty = False
+                yield _parse(line, f"{path}:{number}")
+                bar.update(len(line))
+    except FileNotFoundError:
+        raise NanopoetError(
+            f"{path}: no such file; run `dvc repro`, or name a file that exists"
+        ) from None
+    if empty:
+        raise NanopoetError(f"{path}: no poem in it; give at least one ({_FORM})")
+
+
+class PoemsFile(Sequence[Poem]):
+    """The poems of a JSONL file that `write_poems` wrote, each read when it is asked for.
+
+    It knows where each begins, eight bytes a poem, and holds none.
+
+    Args:
+        path: the file.
+
+    Raises:
+        NanopoetError: there is no such file, no poem in it, or a line is not a poem.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        for _ in iter_poems(path):
+            pass  # a mistake is named before anything is made of the poems
+        starts = array("q", [0])
+        self._file = open(self._path, "rb")  # noqa: SIM115
+        for line in self._file:
+            starts.append(starts[-1] + len(line))
+        self._starts = starts
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Poem: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Poem]: ...
+
+    def __getitem__(self, index: int | slice) -> Poem | list[Poem]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        self._file.seek(self._starts[index])
+        line = self._file.read(self._starts[index + 1] - self._starts[index])
+        return _parse(line, f"{self._path}:{index + 1}")
+
+    def __iter__(self) -> Iterator[Poem]:
+        return iter_poems(self._path)
+
+
+def read_poems(path: str | Path) -> list[Poem]:
+    """All of `iter_poems` at once."""
+    return list(iter_poems(path))
+
+
+def write_poems(path: str | Path, poems: Iterable[Poem]) -> None:
+    """Write poems as JSONL; the file appears only when it is whole."""
+    with atomic_write(path) as file:
+        for poem in poems:
+            file.write(orjson.dumps(poem, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def read_texts(path: str | Path) -> list[str]:
+    """Read a JSON list of texts.
+
+    Raises:
+        NanopoetError: the file is missing or holds something else.
+    """
+    try:
+        texts = orjson.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise NanopoetError(f"{path}: no such file; run `dvc repro`") from None
+    except orjson.JSONDecodeError as error:
+        raise NanopoetError(f"{path}: not valid JSON: {error.msg}; run `dvc repro`") from None
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise NanopoetError(f"{path}: not a JSON list of texts; run `dvc repro`")
+    return texts
+
+
+def load_duplicates(path: str | Path, count: int) -> list[Duplicate | None]:
+    """Read what `duplicates_in` gave for `count` poems, from JSON.
+
+    Raises:
+        NanopoetError: the file is missing, damaged or of other poems.
+    """
+    try:
+        duplicates: list[Duplicate | None] = orjson.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise NanopoetError(f"{path}: no such file; run `dvc repro split`") from None
+    except ValueError:
+        raise NanopoetError(f"{path}: damaged; run `dvc repro split`") from None
+    if not isinstance(duplicates, list) or not {*map(str, duplicates)} <= {"exact", "near", "None"}:
+        raise NanopoetError(f"{path}: not a list of duplicates; run `dvc repro split`")
+    if len(duplicates) != count:
+        raise NanopoetError(
+            f"{path}: tells of {len(duplicates)} poems, not {count}; run `dvc repro`"
+        )
+    return duplicates
+
+
+def reading_bar(file: IO[bytes], path: Path) -> "tqdm[NoReturn]":
+    """A progress bar over the bytes of an open file; silent when not on a terminal."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    return tqdm(total=size, unit="B", unit_scale=True, disable=None, desc=f"reading {path}")
+
+
+def _parse(line: bytes, where: str) -> Poem:
+    try:
+        record = orjson.loads(line)
+        content, title, author, style = map(record.__getitem__, _FIELDS)
+    except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError):
+        return _parse_unusual(line, where)
+    if not content or not (type(content) is type(title) is type(author) is type(style) is str):
+        return _parse_unusual(line, where)
+    return {"content": content, "title": title, "author": author, "style": style}
+
+
+def _parse_unusual(line: bytes, where: str) -> Poem:
+    """What `_parse` does not take at once: lines with fields missing, and mistakes."""
+    if not line.strip():
+        raise NanopoetError(f"{where}: empty line; remove it ({_FORM})")
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        raise NanopoetError(
+            f"{where}: byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
+        ) from None
+    try:
+        record: Any = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise NanopoetError(f"{where}: not valid JSON: {error.msg}; mend it ({_FORM})") from None
+    if not isinstance(record, dict):
+        raise NanopoetError(f"{where}: JSON, but not an object; mend it ({_FORM})")
+    if "content" not in record:
+        raise NanopoetError(f"{where}: no `content`; add it ({_FORM})")
+    poem = {field: record.get(field, "") for field in _FIELDS}
+    for field, value in poem.items():
+        if not isinstance(value, str):
+            raise NanopoetError(
+                f"{where}: `{field}` is {str(value)[:40]!r}, not a text; mend it ({_FORM})"
+            )
+    if not poem["content"]:
+        raise NanopoetError(f"{where}: `content` is empty; give the text or remove the line")
+    return cast(Poem, poem)

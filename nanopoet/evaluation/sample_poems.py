@@ -1,0 +1,41 @@
+"""Poems that a model writes, for evaluation."""
+
+import torch
+from tqdm import tqdm
+
+from nanopoet.common.device import Precision, autocast
+from nanopoet.models.base import LanguageModel
+from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
+
+
+def sample_poems(
+    model: LanguageModel,
+    tokenizer: CharTokenizer,
+    *,
+    count: int,
+    length: int,
+    temperature: float,
+    seed: int,
+    device: torch.device,
+    precision: Precision,
+    batch_size: int = 250,
+) -> list[str]:
+    """`count` texts of at most `length` characters, sampled from BEGIN, `batch_size` at a time.
+
+    A model that has learned from separated poems ends a text where the poem ends. Matrix products
+    are in `precision`.
+    """
+    generator = torch.Generator(device).manual_seed(seed)
+    model.to(device)
+    poems: list[str] = []
+    with tqdm(total=count, unit="poem", disable=None, desc="writing poems") as bar:
+        while len(poems) < count:
+            rows = min(batch_size, count - len(poems))
+            context = torch.full((rows, 1), BEGIN_ID, device=device)  # (B, 1)
+            with autocast(device, precision):
+                ids = model.generate(
+                    context, length, temperature=temperature, generator=generator, stop_id=BEGIN_ID
+                )
+            poems += [tokenizer.decode_poem(row.tolist()) for row in ids]
+            bar.update(rows)
+    return poems

@@ -1,0 +1,144 @@
+"""A trained model as a folder that Hugging Face `transformers` loads, with no code of ours.
+
+config.json, model.safetensors               the model, as Qwen3 or GPT-2; fp32
+tokenizer.json, tokenizer_config.json        the vocabulary, one token per character
+generation_config.json                       how it writes unless told otherwise
+README.md                                    the model card
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import safetensors.torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from tokenizers import AddedToken, Tokenizer, decoders, models, processors
+
+from nanopoet.common.errors import NanopoetError
+from nanopoet.common.files import atomic_write, write_json, write_text
+from nanopoet.export.to_gpt2 import as_gpt2
+from nanopoet.export.to_qwen3 import as_qwen3
+from nanopoet.models.base import LanguageModel
+from nanopoet.models.gpt import GPTLanguageModel
+from nanopoet.models.qwen3 import Qwen3LanguageModel
+from nanopoet.tokens.tokenizer import (
+    AUTHOR,
+    AUTHOR_END,
+    BEGIN,
+    CONTENT,
+    CONTENT_END,
+    PADDING,
+    SPECIAL_TOKENS,
+    STYLE,
+    STYLE_END,
+    TITLE,
+    TITLE_END,
+    UNKNOWN,
+    CharTokenizer,
+)
+
+NAMES = {
+    BEGIN: "<begin>",
+    PADDING: "<pad>",
+    UNKNOWN: "<unk>",
+    AUTHOR: "<author>",
+    AUTHOR_END: "</author>",
+    STYLE: "<style>",
+    STYLE_END: "</style>",
+    TITLE: "<title>",
+    TITLE_END: "</title>",
+    CONTENT: "<content>",
+    CONTENT_END: "</content>",
+}
+"""Of the special tokens, outside. Longer than a character, so that none is one of the text."""
+
+
+def export_huggingface(model: LanguageModel, tokenizer: CharTokenizer, folder: str | Path) -> None:
+    """Write a folder that `transformers`' AutoModelForCausalLM and AutoTokenizer load.
+
+    Args:
+        model: modern becomes Qwen3, classic GPT-2; both give the same logits as before.
+        tokenizer: its vocabulary.
+        folder: a new name, or an empty folder; it is there when it is whole.
+
+    Raises:
+        NanopoetError: there is something of that name.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise NanopoetError(
+            f"{folder}: exists; an export goes to a new or empty folder: name another one, or "
+            "remove what is there"
+        )
+    config, weights = _converted(model)
+    begin, padding = SPECIAL_TOKENS.index(BEGIN), SPECIAL_TOKENS.index(PADDING)
+    ids = {"bos_token_id": begin, "eos_token_id": begin, "pad_token_id": padding}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(".partial", f".{folder.name}.", folder.parent) as scratch:
+        whole = Path(scratch) / "whole"
+        write_json(whole / "config.json", config | ids | {"dtype": "float32"})
+        with atomic_write(whole / "model.safetensors") as file:
+            contiguous = {name: tensor.contiguous() for name, tensor in weights.items()}
+            file.write(safetensors.torch.save(contiguous, {"format": "pt"}))
+        write_text(whole / "tokenizer.json", character_tokenizer(tokenizer).to_str() + "\n")
+        write_json(whole / "tokenizer_config.json", _tokenizer_config(model.block_size))
+        write_json(whole / "generation_config.json", ids | _generation(model.block_size))
+        write_text(whole / "README.md", _model_card(model, config))
+        whole.replace(folder)
+
+
+def character_tokenizer(tokenizer: CharTokenizer) -> Tokenizer:
+    """The same vocabulary for the `tokenizers` library; BEGIN comes before a text by itself."""
+    names = [NAMES[token] for token in SPECIAL_TOKENS]
+    vocab = {token: id_ for id_, token in enumerate([*names, *tokenizer.characters])}
+    # Without merges, byte pair encoding leaves each character by itself.
+    theirs = Tokenizer(models.BPE(vocab, [], unk_token=NAMES[UNKNOWN], fuse_unk=False))
+    theirs.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
+    theirs.post_processor = processors.TemplateProcessing(
+        single=f"{NAMES[BEGIN]} $A",
+        pair=f"{NAMES[BEGIN]} $A {NAMES[BEGIN]} $B",
+        special_tokens=[(NAMES[BEGIN], vocab[NAMES[BEGIN]])],
+    )
+    theirs.decoder = decoders.Fuse()
+    return theirs
+
+
+def _converted(model: LanguageModel) -> tuple[dict[str, Any], dict[str, Any]]:
+    if isinstance(model, Qwen3LanguageModel):
+        return as_qwen3(model)
+    assert isinstance(model, GPTLanguageModel)
+    return as_gpt2(model)
+
+
+def _tokenizer_config(block_size: int) -> dict[str, Any]:
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": NAMES[BEGIN],
+        "eos_token": NAMES[BEGIN],
+        "pad_token": NAMES[PADDING],
+        "unk_token": NAMES[UNKNOWN],
+        "model_max_length": block_size,
+        "padding_side": "left",
+        "model_input_names": ["input_ids", "attention_mask"],
+        "clean_up_tokenization_spaces": False,
+        "split_special_tokens": True,  # a poem may hold "<title>" as text
+    }
+
+
+def _generation(block_size: int) -> dict[str, Any]:
+    """To sample from all tokens, as `nanopoet.models.generate` does, as far as positions go."""
+    return {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0} | {
+        "max_length": block_size
+    }
+
+
+def _model_card(model: LanguageModel, config: dict[str, Any]) -> str:
+    environment = Environment(
+        loader=PackageLoader("nanopoet", "templates"),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - Markdown, with nothing of a user's in it
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("model_card.md.jinja").render(
+        model=model, architecture=config["architectures"][0]
+    )

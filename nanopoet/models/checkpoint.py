@@ -1,0 +1,92 @@
+"""A trained model as a folder: weights, and what is needed to use them, in readable files.
+
+model.safetensors   weights, fp32
+config.json         arguments of the model, a digest of all that is needed, and where it comes from
+vocab.json          the vocabulary
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from nanopoet.common.errors import NanopoetError
+from nanopoet.common.files import atomic_write, write_json
+from nanopoet.models.base import LanguageModel
+from nanopoet.models.registry import make_model
+from nanopoet.tokens.tokenizer import CharTokenizer
+
+_KEYS = ("model", "vocab_digest", "digest")
+
+
+def save_model(
+    folder: str | Path,
+    model: LanguageModel,
+    tokenizer: CharTokenizer,
+    origin: dict[str, Any],
+) -> None:
+    """Write a model folder.
+
+    Args:
+        folder: made if it is missing.
+        model: its weights and arguments.
+        tokenizer: its vocabulary.
+        origin: what to remember of the training: parameters, step, digests.
+    """
+    folder = Path(folder)
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    raw = safetensors.torch.save(weights)
+    with atomic_write(folder / "model.safetensors") as file:
+        file.write(raw)
+    tokenizer.save(folder / "vocab.json")
+    config = {"model": model.config, "vocab_digest": tokenizer.digest}
+    config["digest"] = _digest(model.config, tokenizer, raw)
+    write_json(folder / "config.json", config | {"origin": origin})
+
+
+def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
+    """Read a model folder; the model is in evaluation mode, on the CPU.
+
+    Raises:
+        NanopoetError: a file is missing or damaged, or the files do not belong together.
+    """
+    folder, remedy = Path(folder), "run `dvc repro pretrain`"
+    tokenizer = CharTokenizer.load(folder / "vocab.json")
+    try:
+        config = orjson.loads((folder / "config.json").read_bytes())
+        arguments, vocab_digest, digest = (config[key] for key in _KEYS)
+    except FileNotFoundError:
+        raise NanopoetError(f"{folder / 'config.json'}: no such file; {remedy}") from None
+    except (ValueError, KeyError, TypeError):
+        raise NanopoetError(f"{folder / 'config.json'}: damaged; {remedy}") from None
+    if vocab_digest != tokenizer.digest:
+        raise NanopoetError(f"{folder / 'vocab.json'}: not the vocabulary of this model; {remedy}")
+    weights_path = folder / "model.safetensors"
+    try:
+        raw = weights_path.read_bytes()
+        if digest != _digest(arguments, tokenizer, raw):
+            raise NanopoetError(
+                f"{folder}: config.json and model.safetensors do not belong together, or one is "
+                f"damaged; {remedy}"
+            )
+        weights = safetensors.torch.load(raw)
+        with torch.device("meta"):
+            model = make_model(arguments)
+        model.load_state_dict(weights, assign=True)
+    except FileNotFoundError:
+        raise NanopoetError(f"{weights_path}: no such file; {remedy}") from None
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise NanopoetError(f"{weights_path}: damaged ({reason}); {remedy}") from None
+    return model.eval(), tokenizer
+
+
+def _digest(arguments: Any, tokenizer: CharTokenizer, weights: bytes) -> str:
+    """SHA-256 over all that decides what a model says."""
+    told = json.dumps([arguments, tokenizer.digest], sort_keys=True)
+    return hashlib.sha256(told.encode() + weights).hexdigest()

@@ -1,0 +1,1 @@
+"""The rules of classical verse: rhyme, forms, tones."""

@@ -1,0 +1,168 @@
+"""Text ↔ token ids, one token per character."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from nanopoet.common.errors import NanopoetError
+from nanopoet.common.files import write_json
+from nanopoet.corpus.poems import Poem
+
+
+class SpecialToken(str):
+    """A token that marks structure. Equal to its letter as a string, but never found in text."""
+
+    __slots__ = ()
+
+
+BEGIN = SpecialToken("B")
+PADDING = SpecialToken("P")
+UNKNOWN = SpecialToken("U")
+AUTHOR, AUTHOR_END = SpecialToken("A"), SpecialToken("a")
+STYLE, STYLE_END = SpecialToken("S"), SpecialToken("s")
+TITLE, TITLE_END = SpecialToken("T"), SpecialToken("t")
+CONTENT, CONTENT_END = SpecialToken("C"), SpecialToken("c")
+SPECIAL_TOKENS = (
+    BEGIN,
+    PADDING,
+    UNKNOWN,
+    AUTHOR,
+    AUTHOR_END,
+    STYLE,
+    STYLE_END,
+    TITLE,
+    TITLE_END,
+    CONTENT,
+    CONTENT_END,
+)
+"""In the order of their ids, 0 to 10."""
+BEGIN_ID = SPECIAL_TOKENS.index(BEGIN)
+
+_UNICODE = 0x110000
+_CHUNK = 1 << 16
+"""Characters looked up at once: small enough to stay in the cache."""
+
+
+class CharTokenizer:
+    """A vocabulary of special tokens and, after them, the sorted characters of a corpus.
+
+    Args:
+        poems: their content, title, author and style give the characters.
+
+    >>> tokenizer = CharTokenizer([Poem(content="床前明月光", title="", author="李白", style="")])
+    >>> tokenizer.vocab_size
+    18
+    >>> tokenizer.encode("明月光B")
+    [14, 15, 11, 2]
+    >>> tokenizer.encode(BEGIN)
+    [0]
+    >>> tokenizer.decode([14, 15, 11])
+    '明月光'
+    """
+
+    def __init__(self, poems: Iterable[Poem]) -> None:
+        seen = np.zeros(_UNICODE, dtype=bool)
+        poems = iter(poems)
+        while batch := list(islice(poems, 1024)):
+            fields = [field for poem in batch for field in poem.values()]
+            seen[_code_points("".join(fields))] = True  # type: ignore[arg-type]
+        self._index(np.flatnonzero(seen))
+
+    @classmethod
+    def from_characters(cls, characters: str) -> Self:
+        """A tokenizer whose characters are given, in any order."""
+        return cls([Poem(content=characters, title="", author="", style="")])
+
+    def _index(self, code_points: npt.NDArray[Any]) -> None:
+        first = len(SPECIAL_TOKENS)
+        self.vocab_size = first + len(code_points)
+        self.dtype = np.dtype(np.uint16 if self.vocab_size <= 1 << 16 else np.uint32)
+        """Smallest unsigned integer that holds every id."""
+        self._id_of = np.full(_UNICODE, SPECIAL_TOKENS.index(UNKNOWN), dtype=self.dtype)
+        self._id_of[code_points] = np.arange(first, self.vocab_size)
+        specials = _code_points("".join(SPECIAL_TOKENS))
+        self._code_point_of = np.concatenate([specials, code_points]).astype(np.uint32)
+
+    @property
+    def characters(self) -> str:
+        """The characters, sorted; the first has id 11."""
+        return _text(self._code_point_of[len(SPECIAL_TOKENS) :])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over special tokens and characters: tells vocabularies apart."""
+        return hashlib.sha256(
+            _text(self._code_point_of).encode("utf-8", "surrogatepass")
+        ).hexdigest()
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text's characters, unknown ones as U, or the one id of a special token."""
+        if isinstance(text, SpecialToken):
+            return [SPECIAL_TOKENS.index(text)]
+        ids: list[int] = self.encode_array(text).tolist()
+        return ids
+
+    def encode_array(self, text: str) -> npt.NDArray[Any]:
+        """Ids (n,) of the n characters of a plain text, as an array of `dtype`."""
+        code_points = _code_points(text)
+        ids = np.empty(len(code_points), dtype=self.dtype)
+        for start in range(0, len(ids), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            np.take(self._id_of, code_points[part], out=ids[part])
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids; a special token shows as its letter.
+
+        Raises:
+            IndexError: an id is not below `vocab_size`.
+        """
+        return _text(self._code_point_of[np.asarray(ids, dtype=np.int64)])
+
+    def decode_poem(self, ids: Sequence[int]) -> str:
+        """Text of a poem that begins with BEGIN and goes on to the next BEGIN, if there is one."""
+        text = list(ids[1:])
+        return self.decode(text[: text.index(BEGIN_ID)] if BEGIN_ID in text else text)
+
+    def save(self, path: str | Path) -> None:
+        """Write the vocabulary as JSON: the special tokens, then the characters in id order."""
+        write_json(
+            path, {"special_tokens": list(SPECIAL_TOKENS), "characters": list(self.characters)}
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            NanopoetError: the file is missing or holds no vocabulary.
+        """
+        remedy = "run `dvc repro tokenize`"
+        try:
+            vocab = orjson.loads(Path(path).read_bytes())
+            specials, characters = vocab["special_tokens"], vocab["characters"]
+            tokenizer = cls.from_characters("".join(characters))
+        except FileNotFoundError:
+            raise NanopoetError(f"{path}: no such file; {remedy}") from None
+        except (ValueError, KeyError, TypeError):
+            raise NanopoetError(f"{path}: not a vocabulary file; {remedy}") from None
+        if specials != list(SPECIAL_TOKENS) or characters != list(tokenizer.characters):
+            raise NanopoetError(
+                f"{path}: the vocabulary is out of order (special tokens "
+                f"{' '.join(SPECIAL_TOKENS)}, then the characters sorted, each once); {remedy}"
+            )
+        return tokenizer
+
+
+def _code_points(text: str) -> npt.NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def _text(code_points: npt.NDArray[Any]) -> str:
+    return code_points.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")

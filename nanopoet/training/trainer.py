@@ -1,0 +1,270 @@
+"""The training loop."""
+
+import math
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanopoet.common.device import (
+    autocast,
+    choose_compile,
+    choose_device,
+    choose_precision,
+    describe,
+)
+from nanopoet.common.errors import NanopoetError
+from nanopoet.common.types import Array
+from nanopoet.models.base import LanguageModel
+from nanopoet.models.flops import flops_per_token
+from nanopoet.models.previous_token_heads import add_previous_token_heads
+from nanopoet.models.qwen3 import Qwen3LanguageModel
+from nanopoet.models.registry import make_model
+from nanopoet.ops.cuda_graph import CudaGraph
+from nanopoet.params import PretrainParams
+from nanopoet.tokens.batches import check_length, epoch_windows, even_windows, random_windows
+from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
+from nanopoet.training import distributed
+from nanopoet.training.character_features import token_features
+from nanopoet.training.history import StepRecord
+from nanopoet.training.optimizers import lr_factor, make_optimizers
+
+
+def build_model(vocab_size: int, params: PretrainParams) -> LanguageModel:
+    """The untrained model of a recipe; `params.seed` decides its weights."""
+    config = {
+        "architecture": params.architecture,
+        "vocab_size": vocab_size,
+        "emb_size": params.emb_size,
+        "block_size": params.block_size,
+        "layer_num": params.layer_num,
+        "head_num": params.head_num,
+        "dropout": params.dropout,
+    }
+    if params.architecture == "modern":
+        config |= {"kv_head_num": params.kv_head_num, "mlp_size": params.mlp_size}
+    generator = torch.Generator().manual_seed(params.seed)
+    model = make_model(config, generator)
+    if params.previous_token_heads and isinstance(model, Qwen3LanguageModel):
+        add_previous_token_heads(model, params.previous_token_heads, generator)
+    model.activation_checkpointing = params.activation_checkpointing
+    return model
+
+
+class Trainer:
+    """A training under way; iterating makes one update for each record it gives.
+
+    A batch and its dropout are functions of (seed, step) alone, so a training
+    that is restored in the middle ends with the same weights. Under `torchrun` each process
+    computes on its share of the batch, with dropout of its own, and all step alike.
+
+    Args:
+        model: trained in place, moved to the chosen device.
+        train_tokens: (n,) ids; more than `block_size` of them.
+        val_tokens: (m,) ids; more than `block_size` of them.
+        tokenizer: decodes the samples.
+        params: the recipe.
+
+    Attributes:
+        records: what there was to tell of the updates made so far.
+        seconds: what the updates in this process took, without the looks in between.
+        flops_per_token: see `nanopoet.models.flops`.
+        device, precision, compile: what was chosen for this machine. Compiled, a training in one
+            process on CUDA also runs as a CUDA graph.
+        machine: the same in words, with the reasons.
+
+    Raises:
+        NanopoetError: at once if a part is too short or the device is not there; at its step if
+            the loss is not finite.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        train_tokens: Array,
+        val_tokens: Array,
+        tokenizer: CharTokenizer,
+        params: PretrainParams,
+    ) -> None:
+        check_length(train_tokens, params.block_size, "training")
+        check_length(val_tokens, params.block_size, "validation")
+        self._share = distributed.share_of(params.batch_size)
+        self._micro_batch_size = _micro_batch_size(params)
+        self._parts = params.batch_size // distributed.world_size() // self._micro_batch_size
+        self.device = distributed.own_device(choose_device(params.device))
+        self.precision, why_precision = choose_precision(params.precision, self.device)
+        work = params.max_steps * params.batch_size * params.block_size * model.num_parameters
+        self.compile, why_compile = choose_compile(params.compile, self.device, work)
+        self.machine = (
+            f"{describe(self.device)}; {self.precision} ({why_precision}); "
+            f"{'compiled' if self.compile else 'not compiled'} ({why_compile})"
+        )
+        # Recomputation asks for the state of random numbers, which has no place in a graph.
+        self._wants_graph = (
+            self.compile
+            and self.device.type == "cuda"
+            and distributed.world_size() == 1
+            and not params.activation_checkpointing
+        )
+        self._graph: CudaGraph | None = None
+        self.flops_per_token = flops_per_token(model)
+        self.model = model.to(self.device)
+        if self.compile:
+            model.compile_loss()
+        self._loss = distributed.data_parallel(model)
+        shared = token_features(tokenizer, params.character_features)
+        self.optimizers = make_optimizers(model, params, self.precision, shared)
+        self._full_lr = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
+        self.tokenizer = tokenizer
+        self.params = params
+        self.records: list[StepRecord] = []
+        self.seconds = 0.0
+        self._train_tokens = train_tokens
+        self._val_windows = even_windows(val_tokens, params.block_size, params.eval_windows)
+
+    @property
+    def step(self) -> int:
+        """Number of the update that comes next."""
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[StepRecord]:
+        while self.step < self.params.max_steps:
+            record = self._update()
+            self.records.append(record)
+            yield record
+
+    def _update(self) -> StepRecord:
+        start = time.perf_counter()
+        step, params = self.step, self.params
+        self.model.train()
+        if self._wants_graph and self._graph is None:
+            example = torch.zeros(
+                (self._micro_batch_size, params.block_size), dtype=torch.int64, device=self.device
+            )
+            self._graph = CudaGraph(self._backward, example, example)
+            self.model.zero_grad(set_to_none=False)
+        rng = np.random.default_rng([params.seed, step])
+        inputs, targets = self._batch(rng)
+        cuda = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(cuda):
+            # Dropout draws from the global generator, which has no argument.
+            torch.manual_seed(int(rng.integers(2**63)) + distributed.rank())
+            losses = self._accumulate(
+                self._tensor(inputs[self._share]), self._tensor(targets[self._share])
+            )
+        grads = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads)
+        factor = lr_factor(step, params.max_steps, params.warmup_steps, params.decay)
+        for optimizer, full_lr in zip(self.optimizers, self._full_lr, strict=True):
+            for group, lr in zip(optimizer.param_groups, full_lr, strict=True):
+                group["lr"] = lr * factor
+            optimizer.step()
+        self.model.zero_grad(set_to_none=self._graph is None)
+        # Only here does the process wait for a GPU, which so has all of the step before it.
+        grad_norm = norm.item()
+        loss = sum(part.item() for part in losses)
+        mean = distributed.all_reduce_sum(loss, self.device) / distributed.world_size()
+        loss_train = mean * targets.size / int(np.count_nonzero(targets != BEGIN_ID))
+        self._check_finite(loss=loss_train, grad_norm=grad_norm)
+        self.seconds += time.perf_counter() - start
+
+        loss_val = samples = None
+        if step % params.eval_every == 0 or step == params.max_steps - 1:
+            loss_val = self.mean_val_loss()
+            self._check_finite(loss_val=loss_val)
+            samples = self.write_samples() if distributed.rank() == 0 else None
+        return StepRecord(
+            step=step,
+            tokens=(step + 1) * params.batch_size * params.block_size,
+            lr=params.lr * factor,
+            loss_train=loss_train,
+            grad_norm=grad_norm,
+            loss_val=loss_val,
+            samples=samples,
+        )
+
+    def _batch(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Inputs and targets (B, T) of the next update."""
+        size = self.params.block_size, self.params.batch_size
+        if self.params.windows == "random":
+            return random_windows(self._train_tokens, *size, rng)
+        return epoch_windows(self._train_tokens, *size, self.params.seed, self.step)
+
+    def _accumulate(self, inputs: Tensor, targets: Tensor) -> list[Tensor]:
+        """Add the gradient of the mean loss over (B, T), by micro-batches; return what each adds
+        to the loss, in nats per token. The gradient becomes that over all processes.
+        """
+        parts = self._parts
+        backward = self._graph or self._backward
+        losses = []
+        micro_batches = zip(inputs.chunk(parts), targets.chunk(parts), strict=True)
+        for number, (x, y) in enumerate(micro_batches, start=1):
+            with distributed.exchange(self._loss, now=number == parts):
+                losses.append(backward(x, y))
+        return losses
+
+    def _backward(self, idx: Tensor, targets: Tensor) -> Tensor:
+        """Add the gradient of a micro-batch's part of the loss; return that, ()."""
+        with autocast(self.device, self.precision):
+            loss: Tensor = self._loss(idx, targets) / self._parts
+        torch.autograd.backward(loss)
+        return loss.detach()
+
+    @torch.no_grad()
+    def mean_val_loss(self) -> float:
+        """Mean loss, in nats per character, on `eval_windows` validation windows, spread evenly.
+
+        Quick and noisy by the choice of windows; `evaluate` scores every character.
+        """
+        inputs, targets = self._val_windows
+        self.model.eval()
+        total = 0.0
+        size = self._micro_batch_size
+        for start in range(distributed.rank() * size, len(inputs), distributed.world_size() * size):
+            part = slice(start, start + size)
+            with autocast(self.device, self.precision):
+                losses = self.model.token_losses(
+                    self._tensor(inputs[part]), self._tensor(targets[part])
+                )
+            total += losses.double().sum().item()
+        total = distributed.all_reduce_sum(total, self.device)
+        return total / int(np.count_nonzero(targets != BEGIN_ID))
+
+    def write_samples(self) -> dict[str, str]:
+        """A poem that begins with each of `sample_prompts`, with the same random numbers each
+        time.
+        """
+        poems = {}
+        for prompt in self.params.sample_prompts:
+            generator = torch.Generator(self.device).manual_seed(self.params.seed)
+            begin = torch.tensor([[BEGIN_ID, *self.tokenizer.encode(prompt)]], device=self.device)
+            ids = self.model.generate(
+                begin, self.params.sample_length, generator=generator, stop_id=BEGIN_ID
+            )
+            poems[prompt] = self.tokenizer.decode_poem(ids[0].tolist())
+        return poems
+
+    def _check_finite(self, **figures: float) -> None:
+        for name, value in figures.items():
+            if not math.isfinite(value):
+                raise NanopoetError(
+                    f"training diverged at step {self.step}: {name} is {value}; lower "
+                    f"pretrain.lr = {self.params.lr} or set pretrain.precision to fp32"
+                )
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+
+def _micro_batch_size(params: PretrainParams) -> int:
+    """Windows that one process computes at once."""
+    share = params.batch_size // distributed.world_size()
+    size = min(params.micro_batch_size, share)
+    if share % size:
+        raise NanopoetError(
+            f"params.yaml: pretrain.micro_batch_size = {size} does not divide the {share} windows "
+            f"that a process has of a batch; change it or pretrain.batch_size"
+        )
+    return size

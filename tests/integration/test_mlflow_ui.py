@@ -1,0 +1,244 @@
+"""What a person sees: MLflow's UI and DVC's plots, in a real browser."""
+
+import json
+import re
+import shlex
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from nanopoet.corpus.poems import write_poems
+from tests.support import browser
+from tests.support.params import SMALL
+from tests.support.poems import make_poems
+from tests.support.project import Project
+from tools.reliability.load import serve
+
+needs_chromium = pytest.mark.skipif(
+    browser.CHROMIUM is None, reason="no Chromium here: Debian's package `chromium` has it"
+)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project with two real runs that differ in one parameter."""
+    project = Project(tmp_path_factory.mktemp("two"), load={"source": "mine.jsonl"}, **SMALL)
+    write_poems(project.folder / "mine.jsonl", make_poems(300))
+    pipeline = project.folder / "dvc.yaml"
+    stages = YAML(typ="safe").load(pipeline.read_text(encoding="utf-8"))
+    del stages["stages"]["fetch"]  # `dvc exp apply` wants the outs of all stages
+    with open(pipeline, "w", encoding="utf-8") as file:
+        YAML().dump(stages, file)
+    project.set(pretrain={"max_steps": 40, "eval_every": 10})
+    assert project.run("tools.dvc_plots_page").returncode == 0
+    project.commit()
+    project.repro()
+    project.commit("the first run")
+    project.set(pretrain={"lr": 0.004})
+    project.repro()
+    yield project
+
+
+NAMES = ("params.yaml at ", "lr=0.004")
+
+
+@needs_chromium
+def test_the_ui_shows_both_runs(two: Project) -> None:
+    first, second = two.tracked()
+    with (
+        browser.ui(two.folder, two.environment) as address,
+        browser.page() as (page, elsewhere),
+    ):
+        page.goto(address)
+        for name in NAMES:
+            page.get_by_text(name).first.wait_for()
+
+        page.goto(browser.compare_address(address, [first["id"], second["id"]]))
+        page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
+        page.get_by_text("Show diff only").first.click()
+        page.wait_for_function("!document.body.innerText.includes('evaluate.temperature')")
+        text = page.inner_text("body")
+        assert "Parameters\nShow diff only\npretrain.lr\t0.01\t0.004\nMetrics" in text
+
+        page.goto(f"{address}&compareRunsMode=CHART")
+        page.get_by_placeholder("Search metric charts").fill("loss/val")
+        page.wait_for_function(  # a line through five points for each run
+            "new Set([...document.querySelectorAll('path.js-line')]"
+            ".map(line => line.getAttribute('d')).filter(d => d.split('L').length == 5)).size == 2"
+        )
+        text = page.inner_text("body")
+        assert "lr=0.004 (loss/val)" in text
+        assert re.search(r"params\.yaml at \w{8} \(loss/val\)", text)
+
+        page.get_by_role("button", name="Configure charts").click()
+        page.get_by_role("menu").get_by_text("Metric", exact=True).click()
+        choice = page.get_by_role("menu").nth(1).get_by_text("tokens", exact=True)
+        choice.wait_for()
+        choice.dispatch_event("click")  # the menu is taller than the window
+        page.keyboard.press("Escape")
+        page.get_by_placeholder("Search metric charts").fill("loss/val")
+        page.wait_for_function(
+            "[...document.querySelectorAll('.js-plotly-plot')]"
+            ".some(plot => /^4000$/m.test(plot.innerText) && /^tokens$/m.test(plot.innerText))"
+        )  # 40 steps of 4 × 32 tokens
+
+        page.goto(f"{address}&compareRunsMode=ARTIFACT")
+        page.get_by_text("step 000000: 明月").first.wait_for()
+        shown = page.inner_text("body")
+        for run in (first, second):
+            poem = json.loads(_artifact(address, run["id"], "samples.json"))["data"][1][1]
+            assert poem.startswith("明月")
+            assert poem in shown
+    assert elsewhere == []
+
+
+def _artifact(address: str, run_id: str, path: str) -> str:
+    url = f"{address.split('/#')[0]}/get-artifact?path={path}&run_uuid={run_id}"
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
+        text: str = answer.read().decode()
+    return text
+
+
+@needs_chromium
+def test_the_run_page_begins_with_its_description(two: Project) -> None:
+    run = two.tracked()[-1]
+    with browser.ui(two.folder, two.environment) as address, browser.page() as (page, elsewhere):
+        view = address.split("?")[0]
+        page.goto(f"{view}/{run['id']}")
+        page.get_by_text("All of validation:").wait_for()
+        text = page.inner_text("body")
+        assert text.index("All of validation:") < text.index("loss/train")
+        assert "Differs from params.yaml as committed: pretrain.lr=0.004" in text
+    assert elsewhere == []
+
+
+@needs_chromium
+def test_the_plots_open_without_a_network(two: Project) -> None:
+    done = two.run("dvc", "plots", "diff", "HEAD")
+    assert done.returncode == 0, done.stderr
+    index = two.folder / "dvc_plots/index.html"
+    with browser.page() as (page, elsewhere):
+        page.context.set_offline(True)
+        page.goto(index.as_uri())
+        page.locator("canvas, svg.marks").nth(2).wait_for()
+        assert page.locator("canvas, svg.marks").count() == 3
+    assert elsewhere == []
+    text = index.read_text(encoding="utf-8")
+    for part in ("loss_train", "loss_val", '"lr"', "nats_per_character", "五言绝句"):
+        assert part in text or json.dumps(part)[1:-1] in text
+
+
+@pytest.fixture(scope="module")
+def served(two: Project) -> Iterator[str]:
+    """The address of the best model, served by MLflow."""
+    with serve(two) as (address, _):
+        yield address
+
+
+def _ask(url: str, prompts: list[str], **params: Any) -> tuple[int, dict[str, Any]]:
+    body = {"dataframe_records": [{"prompt": prompt} for prompt in prompts], "params": params}
+    request = urllib.request.Request(  # noqa: S310
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_a_served_model_and_the_ui_are_for_this_machine_alone(two: Project, served: str) -> None:
+    with browser.ui(two.folder, two.environment) as address:
+        for url in (served, address):
+            port = urllib.parse.urlsplit(url).port
+            assert port
+            assert browser.answers("127.0.0.1", port)
+            others = browser.other_addresses()
+            assert not [host for host in others if browser.answers(host, port)]
+
+
+def test_the_served_model_answers_with_poems(served: str) -> None:
+    wish: dict[str, Any] = {"count": 2, "max_new_tokens": 6, "seed": 3, "top_k": 5, "top_p": 0.9}
+    status, answer = _ask(served, ["春", ""], **wish)
+    assert status == 200
+    rows = answer["predictions"]
+    assert [row["prompt"] for row in rows] == ["春", "春", "", ""]
+    assert all(row["poem"].startswith(row["prompt"]) for row in rows)
+    assert all(len(row["poem"]) <= len(row["prompt"]) + 6 for row in rows)
+    assert _ask(served, ["春", ""], **wish) == (status, answer)
+    assert _ask(served, ["春", ""], **(wish | {"seed": 4})) != (status, answer)
+    greedy = _ask(served, ["春"], temperature=0.0, count=3)[1]["predictions"]
+    assert len({row["poem"] for row in greedy}) == 1
+
+
+@pytest.mark.parametrize(
+    ("prompts", "params", "message"),
+    [
+        ([""], {"top_p": 2.0}, "top_p = 2.0 is not allowed: 1e-06 to 1"),
+        ([""], {"temperature": -1.0}, "temperature = -1.0 is not allowed"),
+        ([""], {"temperature": float("nan")}, "temperature = nan is not allowed"),
+        ([""], {"top_k": -1}, "top_k = -1 is not allowed"),
+        ([""], {"seed": 2**32}, "seed = 4294967296 is not allowed"),
+        ([""], {"max_new_tokens": 0}, "max_new_tokens = 0 is not allowed"),
+        ([""], {"count": 257}, "count = 257 is not allowed"),
+        (["", ""], {"count": 200}, "2 prompts × count 200 is not allowed: at most 256 poems"),
+        (["山" * 1001], {}, "a prompt of 1001 characters is not allowed"),
+        ([""], {"temperature": "warm"}, "temperature"),
+    ],
+)
+def test_the_served_model_refuses_what_is_out_of_range(
+    served: str, prompts: list[str], params: dict[str, Any], message: str
+) -> None:
+    status, answer = _ask(served, prompts, **params)
+    assert status == 400
+    assert message in answer["message"]
+
+
+def test_the_documented_walk(two: Project) -> None:
+    """docs/experiments.md, command by command."""
+    text = (Path(__file__).parents[2] / "docs/experiments.md").read_text(encoding="utf-8")
+    blocks = text.split("```\n")[1::2]
+    commands = [line for block in blocks for line in block.splitlines()]
+    walked = [line for line in commands if line.startswith(("dvc ", "git "))]
+    assert len(walked) == 12
+    subprocess.run(["git", "checkout", "--quiet", "params.yaml"], cwd=two.folder, check=True)
+    assert two.repro() == []
+    for name in ("user.name", "user.email"):
+        subprocess.run(["git", "config", name, "a"], cwd=two.folder, check=True)
+    for line in walked:
+        try:
+            done = subprocess.run(
+                shlex.split(line),
+                cwd=two.folder,
+                env=two.environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=400,
+            )
+        except subprocess.TimeoutExpired as error:
+            logs = sorted((two.folder / ".dvc/tmp/exps").rglob("*.out"))
+            told = [f"{log}:\n{log.read_text(errors='replace')[-2000:]}" for log in logs]
+            pytest.fail("\n".join([f"{line} hangs: {error.stdout!r}", *told]))
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        if line == "dvc params diff HEAD slower":
+            assert "pretrain.lr" in done.stdout
+        if line == "dvc metrics diff HEAD slower":
+            assert "nats_per_character" in done.stdout
+        if line == "dvc queue status":
+            assert done.stdout.count("Success") == 2
+    runs = {run["tags"].get("dvc.experiment"): run for run in two.tracked()}
+    assert {"slower", "lr-3", "lr-24"} <= set(runs)
+    for name, lr in (("slower", "0.006"), ("lr-3", "0.003"), ("lr-24", "0.024")):
+        assert runs[name]["status"] == "FINISHED"
+        assert runs[name]["params"]["pretrain.lr"] == lr
+        assert runs[name]["name"] == f"{name}: lr={lr}"
+        assert runs[name]["train"] == list(range(40))
+    assert "lr: 0.024" in (two.folder / "params.yaml").read_text(encoding="utf-8")

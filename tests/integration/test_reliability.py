@@ -1,0 +1,156 @@
+"""Short, seeded forms of what docs/reliability.md tells of."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from nanopoet.common.files import read_json
+from nanopoet.corpus.poems import write_poems
+from tests.support.poems import make_poems
+from tests.support.project import Project
+from tools.reliability import damage, load
+from tools.reliability.__main__ import PAGE, RESULTS, fill, render
+from tools.reliability.faults import HANGS, Outcome, new_project, running, series, stages
+
+needs_mounts = pytest.mark.skipif(
+    not damage.can_mount(), reason="no mounts of its own for a process here"
+)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A chain that nobody disturbs."""
+    project = new_project(tmp_path_factory.mktemp("faults") / "reference")
+    project.repro()
+    return project
+
+
+def _survived(outcome: Outcome) -> None:
+    assert outcome.faults.total() > 0
+    assert outcome.failures == []
+
+
+def test_killed_at_random_moments(tmp_path: Path, reference: Project) -> None:
+    _survived(series(tmp_path, reference, seed=4, count=1))
+
+
+def test_a_training_ends_with_its_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would go on for hours and keep the next one from its state.
+
+    DVC takes the user's shell; this one stays between it and the stage, where bash does not.
+    """
+    monkeypatch.setenv("SHELL", "/bin/sh")
+    project = new_project(tmp_path / "orphan")
+    project.repro("encode")
+    project.set(pretrain={"max_steps": 1_000_000})
+    log = project.folder / ".git/repro.log"
+    with open(log, "w", encoding="utf-8") as output, running(project, output) as dvc:
+        while "step" not in log.read_text(encoding="utf-8"):
+            assert dvc.poll() is None
+            time.sleep(0.1)
+        training = stages(project.folder)
+        assert len(training) == 1
+        dvc.kill()
+    # It may have to make MLflow's store first, to say there what became of it.
+    _, alive = psutil.wait_procs(training, timeout=HANGS)
+    assert alive == [], log.read_text(encoding="utf-8")
+    assert [run["status"] for run in project.tracked()] == ["KILLED"]
+
+
+def test_damaged_outs(reference: Project) -> None:
+    _survived(damage.damaged_outs(reference, reference, 0, ["models/poet/model.safetensors"]))
+
+
+def test_writes_that_fail_half_way(reference: Project) -> None:
+    _survived(damage.cut_writes(reference, [60], ["load", "pretrain", "report"]))
+
+
+@needs_mounts
+def test_read_only_folders(reference: Project) -> None:
+    _survived(damage.read_only(reference, ["encode", "pretrain"]))
+
+
+@needs_mounts
+def test_a_disk_that_is_full(tmp_path: Path, reference: Project) -> None:
+    _survived(damage.no_space(tmp_path, reference, [1500]))
+
+
+def test_a_clock_that_jumps(tmp_path: Path, reference: Project) -> None:
+    _survived(damage.clock_jumps(tmp_path / "clock", reference, 0))
+
+
+def test_two_at_once(tmp_path: Path, reference: Project) -> None:
+    _survived(damage.two_at_once(tmp_path / "two", reference, 1))
+
+
+def test_bytes_made_up_for_each_kind_of_file(tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="atheris is there for Linux on x86-64")
+    from tools.reliability.fuzz import TARGETS, fuzz
+
+    assert fuzz(TARGETS, 100, 1, tmp_path) == dict.fromkeys(TARGETS, (100, ""))
+
+
+def test_sound_bytes_are_read_and_cut_ones_refused() -> None:
+    """Otherwise the test above would hold whatever the readers did."""
+    pytest.importorskip("atheris", reason="atheris is there for Linux on x86-64")
+    from tools.reliability.fuzz import attempt, whole
+
+    raw = (whole() / "model.safetensors").read_bytes()
+    assert attempt("model.safetensors", raw) == "read"
+    assert attempt("model.safetensors", raw[:-1]) == "refused"
+
+
+def test_clients_at_a_served_model(reference: Project) -> None:
+    served = load.serve_load(reference, clients=8, seconds=5)
+    assert served.failures == []
+    assert len(served.seconds) >= 8
+    assert served.figures()["last_quarter_mb"] > 50
+
+
+def test_many_evaluations_in_one_run(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "evaluations")
+    project.repro("encode")
+    figures = load.many_evaluations(project, 50)
+    assert figures == {"evaluations": 50, "rows_of_samples": 150, "status": "FINISHED"}
+
+
+def test_memory_does_not_follow_the_corpus(tmp_path: Path) -> None:
+    """`split` is left out: poems out of forty characters are all alike, which is its worst case."""
+    project = new_project(tmp_path / "sizes")
+    small, large = project.folder / "small.jsonl", project.folder / "large.jsonl"
+    write_poems(small, make_poems(4_000))
+    assert load.enlarge(small, large, 10) == 40_000
+    before, after = (load.stages_by_size(project, path.name) for path in (small, large))
+    for stage in ("load", "tokenize", "encode"):
+        assert after[stage]["peak_mb"] < 1.2 * before[stage]["peak_mb"], stage
+
+
+# The page
+
+
+def _results() -> dict[str, Any]:
+    return read_json(RESULTS, "all")
+
+
+def test_the_page_shows_the_results() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert fill(page, render(_results())) == page
+    assert "<!-- kills -->\n|" in page
+
+
+def test_all_was_survived_and_it_was_enough() -> None:
+    results = _results()
+    for part in ("kills", "files", "disks", "others", "fuzz", "properties"):
+        assert results[part]["failures"] == [], part
+    assert sum(row["times"] for row in results["kills"]["faults"]) >= 100
+    assert {row["signal"] for row in results["kills"]["faults"]} == {"SIGKILL", "SIGTERM", "SIGINT"}
+    tried = [*results["fuzz"]["tried"].values(), *results["properties"]["tried"].values()]
+    assert sum(tried) >= 100_000
+    assert results["serving"]["clients"] == 32
+    assert results["serving"]["failures"] == 0
+    assert results["evaluations"]["evaluations"] == 1000
+    assert results["evaluations"]["status"] == "FINISHED"
+    assert "10" in results["corpus"]

@@ -1,4 +1,0 @@
-"""What can go wrong, tried out: `python -m tests.reliability` makes docs/reliability.md.
-
-`.ci/run` tries a short, seeded form of each.
-"""

@@ -1,0 +1,185 @@
+"""A real browser on the real MLflow UI, and no way out of this machine.
+
+`python -m tests.support.browser` takes the pictures in docs/ of the runs that this repository has.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from playwright.sync_api import Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+_OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+@contextmanager
+def page() -> Iterator[tuple[Page, list[str]]]:
+    """A page, and the list of what it asked for elsewhere than on this machine."""
+    elsewhere: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_OPTIONS))
+        opened = browser.new_page(viewport={"width": 1400, "height": 850})
+
+        def watch(url: str) -> None:
+            address = urllib.parse.urlsplit(url)
+            if address.scheme not in {"file", "data", "blob"} and address.hostname != "127.0.0.1":
+                elsewhere.append(url)
+
+        opened.on("request", lambda request: watch(request.url))
+        try:
+            yield opened, elsewhere
+        finally:
+            browser.close()
+
+
+@contextmanager
+def ui(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """The address of the training view that `make ui` opens."""
+    command = [sys.executable, "-m", "tools.mlflow_ui"]
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=dict(environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().split()[1]
+            wait_for(address.split("/#")[0] + "/health")
+            yield address
+        finally:
+            process.terminate()
+
+
+def wait_for(url: str, seconds: float = 120) -> None:
+    """Wait until a server answers."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"{url} does not answer")
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def other_addresses() -> list[str]:
+    """IPv4 addresses by which other machines reach this one."""
+    known = [each for addresses in psutil.net_if_addrs().values() for each in addresses]
+    ips = [each.address for each in known if each.family == socket.AF_INET]
+    return [ip for ip in ips if not ip.startswith("127.")]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def compare_address(address: str, run_ids: list[str]) -> str:
+    """Where the UI compares runs."""
+    base, experiment = address.split("/#")[0], address.split("/experiments/")[1].split("/")[0]
+    runs = urllib.parse.quote(json.dumps(run_ids))
+    return f"{base}/#/compare-runs?runs={runs}&experiments=%5B%22{experiment}%22%5D"
+
+
+def take_pictures(folder: Path) -> None:
+    """Pictures of the two newest finished runs, as `make ui` shows them."""
+    import mlflow
+
+    from stages.tracking.uploader import store_and_experiment
+
+    _, experiment = store_and_experiment()
+    client = mlflow.MlflowClient()
+    runs = client.search_runs([experiment], "attributes.status = 'FINISHED'")[:2]
+    with ui(Path.cwd(), os.environ) as address, page() as (opened, _):
+        for name, where, sign in (
+            ("charts", f"{address}&compareRunsMode=CHART", "Search metric charts"),
+            ("poems", f"{address}&compareRunsMode=ARTIFACT", "Group by:"),
+            ("compare", compare_address(address, [run.info.run_id for run in runs]), "Parameters"),
+        ):
+            opened.goto(where)
+            opened.get_by_text(sign).or_(opened.get_by_placeholder(sign)).first.wait_for()
+            close = opened.get_by_role("button", name="Close").first
+            if close.is_visible():  # a chat panel beside the runs
+                close.click()
+            if name == "charts":
+                opened.get_by_placeholder(sign).fill("loss")
+            if name == "poems":
+                last = client.get_metric_history(runs[0].info.run_id, "loss/val")[-1].step
+                opened.get_by_placeholder("Filter by step and prompt").fill(f"{last:06d}")
+            if name == "compare":
+                opened.get_by_text("Show diff only").first.click()
+            opened.wait_for_timeout(3000)
+            opened.screenshot(path=folder / f"ui-{name}.png")
+
+
+def take_report_pictures(report: Path, folder: Path) -> None:
+    """The parts of the report that README shows."""
+    with page() as (opened, _):
+        opened.set_viewport_size({"width": 1100, "height": 850})
+        opened.goto(report.absolute().as_uri())
+        for name, first in (("predicts", "How well it predicts"), ("poems", "Poems")):
+            heading = opened.get_by_role("heading", name=first, exact=True)
+            heading.evaluate("element => element.scrollIntoView()")
+            opened.screenshot(path=folder / f"report-{name}.png")
+
+
+def take_page_picture(model: Path, folder: Path) -> None:
+    """What `nanopoet serve` opens, with a poem."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}/"
+    command = [sys.executable, "-m", "nanopoet.app.cli", "serve", "--model", str(model)]
+    with subprocess.Popen([*command, "--port", str(port)]) as server, page() as (opened, _):
+        try:
+            wait_for(address)
+            opened.set_viewport_size({"width": 1280, "height": 1000})
+            opened.goto(address)
+            opened.get_by_label("How it begins").fill("明月")
+            opened.get_by_label("七绝").check()
+            opened.get_by_text("Sampling").click()
+            opened.get_by_role("spinbutton", name="seed").fill("1")
+            opened.get_by_role("button", name="Write").click()
+            opened.get_by_text("Done: 1").or_(opened.get_by_text("written; for")).first.wait_for(
+                timeout=300_000
+            )
+            opened.evaluate("scrollTo(0, 0)")
+            opened.screenshot(path=folder / "page.png")
+        finally:
+            server.kill()
+
+
+if __name__ == "__main__":
+    take_page_picture(Path("models/poet"), Path("docs"))
+    take_pictures(Path("docs"))
+    take_report_pictures(Path("report/index.html"), Path("docs"))

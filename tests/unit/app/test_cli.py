@@ -1,0 +1,267 @@
+"""The command `nanopoet`."""
+
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from nanopoet.app.cli import main
+from nanopoet.common.text import as_lines
+from nanopoet.models.checkpoint import load_model, save_model
+from nanopoet.tokens.tokenizer import BEGIN_ID
+from tests.support.models import tiny_model
+from tests.support.project import ROOT, Project
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the project leaves it: a model that git, DVC and MLflow know."""
+    folder = tmp_path_factory.mktemp("home")
+    save_model(folder / "models/poet", *tiny_model(), {})
+    (folder / "beginnings.txt").write_text("春\n\n山水\n", encoding="utf-8")
+    return folder
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "nanopoet.app.cli", *arguments]
+
+
+def environment() -> dict[str, str]:
+    known = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
+    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return kept | known
+
+
+def run(folder: Path, *arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
+    """Status, output and errors of the command."""
+    done = subprocess.run(
+        command(*arguments),
+        cwd=folder,
+        env=environment(),
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=100,
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def written(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["write", *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def test_it_is_installed_with_the_package() -> None:
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        assert tomllib.load(file)["project"]["scripts"] == {"nanopoet": "nanopoet.app.cli:main"}
+
+
+def test_it_writes_what_the_model_generates(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(home)
+    options = ["--seed", "5", "--top-k", "9", "--top-p", "0.9", "--temperature", "0.7"]
+    out = written(capsys, "春", *options, "--max-new-tokens", "30")
+    model, tokenizer = load_model("models/poet")
+    ids = model.generate(
+        torch.tensor([[BEGIN_ID, *tokenizer.encode("春")]]),
+        30,
+        generator=torch.Generator().manual_seed(5),
+        top_k=9,
+        top_p=0.9,
+        temperature=0.7,
+        stop_id=BEGIN_ID,
+    )
+    assert out == as_lines(tokenizer.decode_poem(ids[0].tolist())) + "\n"
+    assert out.startswith("春")
+
+
+def test_poems_are_apart_by_a_blank_line(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(home)
+    options = ["--count", "2", "--max-new-tokens", "9"]
+    out = written(capsys, "春。山", "水", *options, "--seed", "1")
+    poems = out.split("\n\n")
+    assert len(poems) == 4
+    assert [poem.startswith(("春。\n山", "水")) for poem in poems] == [True] * 4
+    assert len(set(poems)) == 4
+    assert written(capsys, "春。山", "水", *options, "--seed", "1") == out
+    assert written(capsys, "春。山", "水", *options, "--seed", "2") != out
+    assert written(capsys, "春。山", "水", *options) != written(capsys, "春。山", "水", *options)
+
+
+class Terminal(io.StringIO):
+    """Keeps what is on the screen at each flush."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[str] = []
+
+    def isatty(self) -> bool:
+        return True
+
+    def flush(self) -> None:
+        self.shown.append(self.getvalue())
+
+
+def test_in_a_terminal_each_character_shows_at_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert main(["write", "春", "--max-new-tokens", "8", "--seed", "1"]) == 0
+    poem = terminal.getvalue().replace("\n", "")
+    shown = [text.replace("\n", "") for text in terminal.shown]
+    assert shown[: len(poem)] == [poem[:length] for length in range(1, len(poem) + 1)]
+
+
+def test_prompts_come_from_a_pipe(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(home)
+    options = ["-", "--max-new-tokens", "5", "--seed", "1"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("春\n\n  山水\r\n".encode())))
+    first, second = written(capsys, *options).split("\n\n")
+    assert first.startswith("春")
+    assert second.startswith("山水")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff")))
+    assert main(["write", *options]) == 1
+    expected = "error: nanopoet write: standard input is not text: give it as UTF-8\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_it_names_the_characters_that_the_model_lacks(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(home)
+    assert main(["write", "abca春", "--max-new-tokens", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("abca春")
+    assert err == "note: the model does not know abc\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["sing"], "invalid choice: 'sing'"),
+        (["write", "--top-p", "0"], "--top-p: 0 is not allowed: 1e-06 to 1 (draw from the"),
+        (["write", "--temperature", "nan"], "--temperature: nan is not allowed: 0 to 10"),
+        (["write", "--temperature", "warm"], "--temperature: warm is not allowed"),
+        (["write", "--top-k", "1.5"], "--top-k: 1.5 is not allowed: 0 to 100000"),
+        (["write", "--seed", "-1"], "--seed: -1 is not allowed: 0 to 4294967295"),
+        (["write", "--count", "257"], "--count: 257 is not allowed: 1 to 256"),
+        (["write", "--max-new-tokens", "0"], "--max-new-tokens: 0 is not allowed: 1 to 1000"),
+        (["export", "onnx", "poet.onnx"], "invalid choice: 'onnx'"),
+        (["serve", "--port", "65536"], "--port: 65536 is not allowed: 0 to 65535"),
+    ],
+)
+def test_wrong_usage_says_what_is_allowed(
+    arguments: Sequence[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["write", "山" * 1001], "a prompt of 1001 characters is not allowed: at most 1000"),
+        (["write", "\udcff"], "is not text: give it as UTF-8"),
+        (["write", "--model", "nowhere"], "--model nowhere: no such folder; run `make repro`"),
+        (["export", "gguf", "x", "--model", "."], "vocab.json: no such file"),
+        (["serve", "--model", "models"], "vocab.json: no such file"),
+        (["serve", "--host", "192.0.2.1"], "192.0.2.1: cannot listen there"),
+        (["write", "--model", "models:/nanopoet@best", "--rev", "x"], "that DVC tracks"),
+        (["write", "--model", "models:/nanopoet@best"], "no {home}/mlflow.db"),
+        (["write", "--rev", "HEAD"], "--model models/poet --repo . --rev HEAD: DVC does not give"),
+    ],
+)
+def test_a_mistake_ends_in_one_line(
+    arguments: Sequence[str],
+    message: str,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "models").symlink_to(home / "models")
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    last = err.splitlines()[-1]
+    assert last.startswith(f"error: nanopoet {arguments[0]}: ")
+    assert message.format(home=tmp_path) in last
+    assert out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]
+
+
+@contextmanager
+def writing(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The command in the middle of many long poems; whoever asks may read no error from it."""
+    with subprocess.Popen(
+        command("write", "--count", "256", "--max-new-tokens", "1000"),
+        cwd=home,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline()
+        yield process
+        assert process.stderr
+        assert process.stderr.read().strip() == b""
+
+
+def test_a_reader_that_leaves_ends_it_quietly(home: Path) -> None:
+    with writing(home) as process:
+        assert process.stdout
+        process.stdout.close()
+        assert process.wait(60) == 141
+
+
+def test_ctrl_c_ends_it_quietly(home: Path) -> None:
+    with writing(home) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+
+
+def test_the_documented_commands_run(project: Project, tmp_path: Path) -> None:
+    """Each block of docs/command.md, in a project whose pipeline has run."""
+    here = Project.at(shutil.copytree(project.folder, tmp_path / "here"))
+    here.commit()
+    page = (ROOT / "docs/command.md").read_text(encoding="utf-8")
+    script = "".join(re.findall(r"```bash\n(.*?)```", page, re.DOTALL))
+    assert script.count("nanopoet ") == 10
+    run_id = here.tracked()[0]["id"]  # later ones may be of tests that stop a training
+    known = f'run_id={run_id}; path_or_url="{here.folder}"\n'
+    known += f'nanopoet() {{ "{sys.executable}" -m nanopoet.app.cli "$@"; }}\nset -eo pipefail\n'
+    done = subprocess.run(
+        ["bash", "-c", known + script],
+        cwd=here.folder,
+        env=environment() | {"PYTHONPATH": str(here.folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("明月") >= 8  # once for each poem that was asked for; more by chance
+    assert (here.folder / "poet-hf/model.safetensors").is_file()
+    assert (here.folder / "poet.gguf").is_file()

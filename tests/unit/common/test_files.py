@@ -1,0 +1,39 @@
+"""Outputs that are either whole or not there."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nanopoet.common.files import atomic_write, write_text
+
+
+def test_a_block_that_raises_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    write_text(path, "before")
+    with pytest.raises(RuntimeError), atomic_write(path) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    path, other = tmp_path / "out", tmp_path / f".other.{os.getpid()}.partial"
+    script = f"""
+import os, signal
+from nanopoet.common.files import atomic_write
+with atomic_write({str(path)!r}) as file:
+    file.write(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", script], check=False)
+    [left] = tmp_path.iterdir()
+    assert left.name.endswith(".partial")
+    alive = tmp_path / f".out.{os.getppid()}.partial"  # somebody who is still at it
+    for kept in (alive, other):
+        kept.touch()
+    write_text(path, "whole")
+    assert sorted(tmp_path.iterdir()) == sorted([path, alive, other])

@@ -1,0 +1,79 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from nanopoet.common.errors import NanopoetError
+from nanopoet.models.checkpoint import load_model, save_model
+from nanopoet.models.gpt import GPTLanguageModel
+from nanopoet.models.qwen3 import Qwen3LanguageModel
+from nanopoet.tokens.tokenizer import CharTokenizer
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tokenizer = CharTokenizer.from_characters("床前明月光")
+    model = GPTLanguageModel(tokenizer.vocab_size, 8, 8, 1, 2, 0.1)
+    save_model(tmp_path / "poet", model, tokenizer, {"steps": 3})
+    return tmp_path / "poet"
+
+
+def test_round_trip(folder: Path, tmp_path: Path) -> None:
+    model, tokenizer = load_model(folder)
+    assert not model.training
+    save_model(tmp_path / "again", model, tokenizer, {"steps": 3})
+    for file in folder.iterdir():
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
+    idx = torch.tensor([tokenizer.encode("床前")])
+    torch.testing.assert_close(model(idx)[0], load_model(tmp_path / "again")[0](idx)[0])
+
+
+def test_what_no_file_holds_is_there_all_the_same(tmp_path: Path) -> None:
+    """The modern model's rotary tables."""
+    tokenizer = CharTokenizer.from_characters("床前明月光")
+    saved = Qwen3LanguageModel(tokenizer.vocab_size, 8, 8, 1, 2, 8, 0.1).eval()
+    save_model(tmp_path / "poet", saved, tokenizer, {})
+    loaded, _ = load_model(tmp_path / "poet")
+    idx = torch.tensor([tokenizer.encode("床前明月")])
+    assert torch.equal(loaded(idx)[0], saved(idx)[0])
+
+
+def test_config_is_readable(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["model"]["vocab_size"] == 16
+    assert config["origin"] == {"steps": 3}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocab.json"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "garbage", "a number", "deep"])
+def test_a_damaged_file_is_named(folder: Path, name: str, damage: str) -> None:
+    path = folder / name
+    raw = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        others = {
+            "empty": b"",
+            "garbage": b"\x80\x04garbage",
+            "a number": b"2",
+            "deep": b"[" * 99999,
+        }
+        path.write_bytes(others.get(damage, raw[:-9]))
+    with pytest.raises(NanopoetError, match="run `dvc repro"):
+        load_model(folder)
+
+
+def test_files_of_two_models_are_told_apart(folder: Path) -> None:
+    CharTokenizer.from_characters("床前明月夜").save(folder / "vocab.json")
+    with pytest.raises(NanopoetError, match="not the vocabulary of this model"):
+        load_model(folder)
+
+
+def test_weights_of_another_training_are_told_apart(folder: Path, tmp_path: Path) -> None:
+    """The same shape, a flipped bit or a mixed-up copy: nothing else would show."""
+    tokenizer = CharTokenizer.from_characters("床前明月光")
+    other = GPTLanguageModel(tokenizer.vocab_size, 8, 8, 1, 2, 0.1)
+    save_model(tmp_path / "other", other, tokenizer, {})
+    (tmp_path / "other/model.safetensors").replace(folder / "model.safetensors")
+    with pytest.raises(NanopoetError, match="do not belong together"):
+        load_model(folder)

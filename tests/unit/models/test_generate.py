@@ -1,0 +1,152 @@
+import pytest
+import torch
+
+from nanopoet.common.device import Precision, autocast
+from nanopoet.models.base import LanguageModel
+from nanopoet.models.generate import _sample, generate, stream
+from nanopoet.ops.attention import MANY
+
+
+@pytest.mark.parametrize("length", [1, 3, 8, 11])
+def test_it_appends_and_goes_on_beyond_the_block(model: LanguageModel, length: int) -> None:
+    context = torch.randint(30, (2, length))
+    ids = model.train().generate(context, max_new_tokens=20)
+    assert ids.shape == (2, length + 20)
+    assert torch.equal(ids[:, :length], context)
+    assert ids.max() < 30
+    assert model.training
+
+
+@pytest.mark.parametrize("rows", [4, MANY])
+@pytest.mark.parametrize("length", [1, 5, 8, 11])
+def test_the_cache_changes_nothing(model: LanguageModel, length: int, rows: int) -> None:
+    context = torch.randint(30, (rows, length), generator=torch.Generator().manual_seed(1))
+    for temperature in (0.0, 1.0):
+        with_cache, without = (
+            generate(
+                model,
+                context,
+                40,
+                temperature=temperature,
+                generator=torch.Generator().manual_seed(2),
+                use_cache=use_cache,
+            )
+            for use_cache in (True, False)
+        )
+        assert torch.equal(with_cache, without)
+    assert len(set(with_cache[0].tolist())) > 5  # sampled, unlike greedy ones, they wander
+
+
+def test_within_the_block_it_sees_all_that_went_before(model: LanguageModel) -> None:
+    ids = generate(model, torch.tensor([[0]]), 7, temperature=0)
+    for t in range(1, 8):
+        logits, _ = model(ids[:, :t])
+        assert ids[0, t] == logits[0, -1].argmax()
+
+
+def test_it_follows_its_generator(model: LanguageModel) -> None:
+    def draw(seed: int) -> list[int]:
+        generator = torch.Generator().manual_seed(seed)
+        ids: list[int] = model.generate(torch.tensor([[0]]), 20, generator=generator)[0].tolist()
+        return ids
+
+    assert draw(1) == draw(1)
+    assert draw(1) != draw(2)
+
+
+def test_a_cold_model_is_greedy(model: LanguageModel) -> None:
+    for temperature in (0.0, 1e-6):
+        ids = model.generate(torch.tensor([[0]]), 1, temperature=temperature)
+        logits, _ = model(torch.tensor([[0]]))
+        assert ids[0, 1] == logits[0, -1].argmax()
+
+
+def test_a_stopped_sequence_gets_nothing_more(model: LanguageModel) -> None:
+    generator = torch.Generator().manual_seed(0)
+    ids = model.generate(torch.tensor([[1], [2], [3]]), 500, generator=generator, stop_id=5)
+    assert ids.shape[1] < 501
+    for row in ids.tolist():
+        first = row.index(5)
+        assert set(row[first:]) == {5}
+    assert ids[:, -2].ne(5).any()  # it ended when the last one did
+
+
+def test_what_stops_leaves_the_others_as_they_are(model: LanguageModel) -> None:
+    """The half that has stopped is no longer computed: a sequence goes on as without it."""
+    context = torch.arange(1, 17)[:, None]
+    together = generate(
+        model, context, 60, generator=torch.Generator().manual_seed(0), stop_id=5
+    ).tolist()
+    going = generate(model, context, 60, generator=torch.Generator().manual_seed(0)).tolist()
+    stops = [row.index(5) if 5 in row[1:] else len(row) for row in together]
+    assert len(set(stops)) > 5
+    for row, free, stop in zip(together, going, stops, strict=True):
+        assert row[:stop] == free[:stop]
+
+
+def test_a_stream_gives_what_generate_gives(model: LanguageModel) -> None:
+    context = torch.tensor([[1], [2], [3]])
+    steps = stream(
+        model, context, 30, generator=torch.Generator().manual_seed(0), stop_id=5, top_p=0.9
+    )
+    whole = generate(
+        model, context, 30, generator=torch.Generator().manual_seed(0), stop_id=5, top_p=0.9
+    )
+    assert torch.equal(torch.cat([context, *steps], dim=1), whole)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_between_steps_all_is_as_it_was(model: LanguageModel, precision: Precision) -> None:
+    generator = torch.Generator().manual_seed(0)
+    steps = stream(model.train(), torch.tensor([[1], [2]]), 30, generator=generator)
+    for _ in range(3):
+        with autocast(torch.device("cpu"), precision):
+            ids = next(steps)
+        assert ids.shape == (2, 1)
+        assert model.training
+        assert not torch.is_inference_mode_enabled()
+        loss = model.loss(ids, ids)  # what comes out can be learned from, as inference cannot
+        torch.autograd.backward(loss)
+    steps.close()  # type: ignore[attr-defined]
+    assert model.training
+
+
+def test_ids_come_as_often_as_their_probabilities_say() -> None:
+    logits = torch.tensor([0.0, float("-inf"), 2.0, -1.0, 1.0, float("-inf")])
+    rows = logits.expand(20_000, -1)
+    for temperature in (1.0, 0.5):
+        points = torch.rand(20_000, 1, generator=torch.Generator().manual_seed(3))
+        ids = _sample(rows, temperature, None, 1.0, points)
+        share = ids.flatten().bincount(minlength=6)
+        expected = (logits / temperature).softmax(dim=-1)
+        torch.testing.assert_close(share / 20_000, expected, atol=0.01, rtol=0)
+        assert not share[expected == 0].any()
+
+
+@pytest.mark.parametrize("point", [0.0, 1.0])
+def test_the_ends_of_the_range_hit_possible_ids(point: float) -> None:
+    logits = torch.tensor([[float("-inf"), 1.0, float("-inf"), 3.0, float("-inf")]])
+    assert _sample(logits, 1.0, None, 1.0, torch.tensor([[point]])).item() == (3 if point else 1)
+
+
+@pytest.mark.parametrize(
+    ("top_k", "top_p", "possible"),
+    [
+        (None, 1.0, {0, 1, 2, 3}),
+        (2, 1.0, {1, 2}),
+        (1, 1.0, {2}),
+        (9, 1.0, {0, 1, 2, 3}),
+        (None, 0.5, {2}),
+        (None, 0.51, {1, 2}),
+        (None, 0.81, {0, 1, 2}),
+        (None, 1e-9, {2}),
+        (3, 0.8, {1, 2}),  # of three, the likeliest have 0.5 / 0.95 and 0.3 / 0.95
+    ],
+)
+def test_top_k_and_top_p_leave_the_likeliest(
+    top_k: int | None, top_p: float, possible: set[int]
+) -> None:
+    rows = torch.tensor([0.15, 0.3, 0.5, 0.05]).log().expand(2000, -1)
+    points = torch.rand(2000, 1, generator=torch.Generator().manual_seed(0))
+    ids = _sample(rows, 1.0, top_k, top_p, points)
+    assert set(ids.flatten().tolist()) == possible

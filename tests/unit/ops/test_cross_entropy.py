@@ -1,0 +1,55 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from nanopoet.ops import cross_entropy
+from nanopoet.ops.cross_entropy import linear_cross_entropy, softmax_gradient, token_cross_entropy
+
+
+@pytest.mark.parametrize("multiple", [1, 8])
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("rows", [7, 1024, 2500])
+def test_it_is_the_cross_entropy_and_its_gradient(
+    monkeypatch: pytest.MonkeyPatch, with_bias: bool, rows: int, multiple: int
+) -> None:
+    """Also where the rows come in several parts, the last one smaller, or logits are filled up."""
+    monkeypatch.setattr(cross_entropy, "logits_multiple", lambda _: multiple)
+    torch.manual_seed(0)
+    x = torch.randn(rows, 5, requires_grad=True)
+    weight = torch.randn(11, 5, requires_grad=True)
+    bias = torch.randn(11, requires_grad=True) if with_bias else None
+    targets = torch.randint(11, (rows,))
+    plain = F.cross_entropy(F.linear(x, weight, bias), targets)
+    ours = linear_cross_entropy(x, weight, bias, targets)
+    torch.testing.assert_close(ours, plain)
+    leaves = [x, weight] + ([] if bias is None else [bias])
+    expected = torch.autograd.grad(2 * plain, leaves)
+    for found, wanted in zip(torch.autograd.grad(2 * ours, leaves), expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+    each = token_cross_entropy(x, lambda part: F.linear(part, weight, bias), targets)
+    torch.testing.assert_close(each.mean(), plain)
+
+
+def test_under_autocast_the_loss_is_fp32_and_close() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(64, 32), torch.randn(100, 32, requires_grad=True)
+    targets = torch.randint(100, (64,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = linear_cross_entropy(x, weight, None, targets)
+    assert found.dtype == torch.float32
+    expected = F.cross_entropy(F.linear(x, weight), targets)
+    assert found.item() == pytest.approx(expected.item(), rel=5e-3)
+    torch.autograd.backward(found)
+    assert weight.grad is not None
+    assert weight.grad.dtype == torch.float32
+
+
+def test_large_logits_do_not_overflow() -> None:
+    losses, gradient = softmax_gradient(torch.tensor([[1e4, -1e4]]), torch.tensor([1]), 1.0)
+    assert losses.tolist() == [2e4]
+    assert gradient.tolist() == [[1.0, -1.0]]
+
+
+def test_the_logits_of_all_rows_never_exist_at_once() -> None:
+    parts = [part.stop - part.start for part in cross_entropy.row_parts(torch.empty(5000, 1))]
+    assert max(parts) == 1024

@@ -1,0 +1,308 @@
+"""Several processes train as one does; one that dies ends the others."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from nanopoet.common.errors import NanopoetError
+from nanopoet.corpus.poems import write_poems
+from nanopoet.training.distributed import launch
+from nanopoet.training.history import read_history
+from tests.support.params import SMALL
+from tests.support.poems import make_poems
+from tests.support.project import ROOT, Project
+from tools.reliability.faults import running, stages
+
+TIMEOUT = 200
+"""Seconds after which a training hangs."""
+WORKER = """
+import hashlib, json, os, signal, sys
+from pathlib import Path
+import torch
+from nanopoet import distributed
+from nanopoet.params import load_params
+from nanopoet.training.resume import broadcast_state, restore_state, save_state
+from nanopoet.tokens.dataset import encode_poems
+from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.training.trainer import Trainer, build_model
+from stages.runner import run
+from tests.support.poems import make_poems
+
+def main():
+    options = os.environ["OPTIONS"]
+    if options and not distributed.is_launched():
+        distributed.launch(options, "worker")
+        return
+    with distributed.process_group(lead=False):
+        poems, params = make_poems(), load_params().pretrain
+        tokenizer = CharTokenizer(poems)
+        tokens = encode_poems(poems, tokenizer, separate=True).tokens
+        model = build_model(tokenizer.vocab_size, params)
+        trainer = Trainer(model, tokens, tokens, tokenizer, params)
+        scratch, first = Path("scratch"), distributed.rank() == 0
+        scratch.mkdir(exist_ok=True)
+        if first:
+            restore_state(scratch, trainer)
+        broadcast_state(trainer)
+        for record in trainer:
+            if first and trainer.step % 2 == 0:
+                save_state(scratch, trainer, None)
+            if (
+                os.environ["KILLED"] == f"{distributed.rank()}"
+                and trainer.step == 3
+            ):
+                os.kill(os.getpid(), signal.SIGKILL)
+        digest = hashlib.sha256()
+        for parameter in model.parameters():
+            digest.update(parameter.detach().numpy().tobytes())
+        figures = [[r.loss_train, r.grad_norm, r.loss_val or 0.0] for r in trainer.records]
+        result = {"digest": digest.hexdigest(), "records": figures}
+        Path(f"result{distributed.rank()}.json").write_text(json.dumps(result))
+
+run(main)
+"""
+
+Train = Callable[..., list[dict[str, Any]]]
+
+
+def _start(folder: Path, count: int, killed: str = "") -> subprocess.CompletedProcess[str]:
+    """Train in `count` processes, of which one may kill itself after three steps."""
+    for old in folder.glob("result*"):
+        old.unlink()
+    (folder / "worker.py").write_text(WORKER, encoding="utf-8")
+    options = f"--standalone --nproc-per-node {count}"
+    changes = {"OMP_NUM_THREADS": "1", "KILLED": killed, "OPTIONS": options if count > 1 else ""}
+    return subprocess.run(
+        [sys.executable, "-m", "worker"],
+        cwd=folder,
+        env=os.environ | changes | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+
+def _results(folder: Path, count: int) -> list[dict[str, Any]]:
+    return [json.loads((folder / f"result{i}.json").read_text()) for i in range(count)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, write_params: Callable[..., Path]) -> Path:
+    write_params(**SMALL)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("architecture", "optimizer", "counts"),
+    [("modern", "muon", [2, 4]), ("classic", "adamw", [2])],
+)
+def test_several_processes_train_as_one(
+    tmp_path: Path,
+    write_params: Callable[..., Path],
+    architecture: str,
+    optimizer: str,
+    counts: list[int],
+) -> None:
+    changes = {"architecture": architecture, "optimizer": optimizer, "lr": 1e-3}
+    write_params(pretrain=SMALL["pretrain"] | changes, evaluate=SMALL["evaluate"])
+    results = {}
+    for count in [1, *counts]:
+        for state in tmp_path.glob("scratch/*"):
+            state.unlink()
+        done = _start(tmp_path, count)
+        assert done.returncode == 0, done.stderr
+        results[count] = _results(tmp_path, count)
+        assert len({result["digest"] for result in results[count]}) == 1
+    [[one], *several] = results.values()
+    for other in several:
+        for mine, theirs in zip(one["records"], other[0]["records"], strict=True):
+            assert theirs == pytest.approx(mine, rel=1e-3)
+
+
+def test_a_killed_process_ends_the_training_and_the_next_goes_on(folder: Path) -> None:
+    done = _start(folder, 2, killed="1")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: worker: process 1 of those that pretrain.torchrun starts ended with status -9; run "
+        "again, it goes on from the last checkpoint\n"
+    )
+    assert not list(folder.glob("result*"))
+    assert list(folder.glob("scratch/*"))
+
+    assert _start(folder, 2).returncode == 0
+    resumed = _results(folder, 2)
+    for state in folder.glob("scratch/*"):
+        state.unlink()
+    assert _start(folder, 2).returncode == 0
+    assert _results(folder, 2) == resumed
+
+
+def test_a_batch_that_cannot_be_dealt_out_is_named(folder: Path) -> None:
+    done = _start(folder, 3)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: worker: params.yaml: pretrain.batch_size = 4 is no multiple of the 3 processes "
+        "that pretrain.torchrun starts; change one of the two\n"
+    )
+
+
+def test_a_diverged_loss_ends_all(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    write_params(pretrain=SMALL["pretrain"] | {"lr": 1e30}, evaluate=SMALL["evaluate"])
+    done = _start(tmp_path, 2)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: worker: training diverged at step")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("--nproc-per-node", "expected one argument"),
+        ("--nproc-per-node many", "Unsupported nproc_per_node value: many"),
+        ("--nnodes 1:2:3", "nnodes"),
+    ],
+)
+def test_options_that_mean_nothing_are_named(options: str, reason: str) -> None:
+    with pytest.raises(NanopoetError, match=reason) as caught:
+        launch(options, "worker")
+    assert f"pretrain.torchrun = {options!r}" in str(caught.value)
+
+
+def _parallel(folder: Path, options: str, max_steps: int) -> Project:
+    """A project whose `pretrain` is started in several processes by DVC, up to before that."""
+    changes = {"torchrun": options, "max_steps": max_steps, "eval_every": 50}
+    project = Project(
+        folder,
+        load={"source": "mine.jsonl"},
+        pretrain=SMALL["pretrain"] | changes | {"checkpoint_every": 5},
+        evaluate=SMALL["evaluate"],
+    )
+    write_poems(folder / "mine.jsonl", make_poems(300))
+    project.repro("encode")
+    return project
+
+
+def _until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_dvc_starts_it_and_nothing_outlives_dvc(tmp_path: Path) -> None:
+    project = _parallel(tmp_path / "project", "--standalone --nproc-per-node 2", 10**6)
+    log = project.folder / ".git/repro.log"
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with open(log, "w", encoding="utf-8") as output, running(project, output) as dvc:
+            _until(lambda: "  train " in log.read_text(encoding="utf-8"))
+            family = stages(project.folder)
+            assert len(family) == 3  # torchrun and its two
+            if number == signal.SIGINT:  # as a terminal sends it
+                os.killpg(dvc.pid, number)
+            else:
+                dvc.send_signal(number)
+            _, alive = psutil.wait_procs(family, timeout=TIMEOUT)
+            assert not alive
+        told = log.read_text(encoding="utf-8")
+        assert "Traceback" not in told
+        assert told.count("pretrain: interrupted; run again") == 1, told
+    assert [run["status"] for run in project.tracked()] == ["KILLED"]
+
+
+def _link_up(first: str, second: str, hosts: str) -> None:
+    """Two network namespaces with a cable between them, whose hosts know each other by name."""
+    commands = [f"ip netns add {name}" for name in (first, second)]
+    commands.append(f"ip link add eth0 netns {first} type veth peer name eth0 netns {second}")
+    for number, name in enumerate((first, second), start=1):
+        inside = f"ip -n {name}"
+        commands.append(f"{inside} addr add 10.77.0.{number}/24 dev eth0")
+        commands += [f"{inside} link set {device} up" for device in ("lo", "eth0")]
+        folder = Path("/etc/netns") / name
+        folder.mkdir(parents=True)
+        (folder / "hosts").write_text(hosts)
+    for command in commands:
+        subprocess.run(command.split(), check=True, capture_output=True)
+
+
+@pytest.fixture
+def two_hosts() -> Iterator[tuple[str, str]]:
+    names = f"alpha{os.getpid()}", f"beta{os.getpid()}"
+    hosts = "127.0.0.1 localhost\n"
+    hosts += "".join(f"10.77.0.{number} {name}\n" for number, name in enumerate(names, start=1))
+    with ExitStack() as stack:
+        for name in names:
+            command = ["ip", "netns", "delete", name]
+            stack.callback(subprocess.run, command, check=False, capture_output=True)
+            stack.callback(shutil.rmtree, Path("/etc/netns") / name, ignore_errors=True)
+        try:
+            _link_up(*names, hosts)
+        except (FileNotFoundError, PermissionError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no networks of its own for a process here: {error}")
+        yield names
+
+
+def _start_on(host: str, project: Project, *command: str) -> "subprocess.Popen[str]":
+    """Run `python -m <command>` on one of the hosts, in a session of its own."""
+    inside = f'hostname {host}; exec "$@"'
+    words = ["ip", "netns", "exec", host, "unshare", "--uts", "sh", "-c", inside, "sh"]
+    return subprocess.Popen(
+        [*words, sys.executable, "-m", *command],
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_two_hosts_train_as_one(tmp_path: Path, two_hosts: tuple[str, str]) -> None:
+    """They share no folder. The host where DVC runs writes, whichever torch puts first."""
+    first, second = two_hosts
+    options = f"--nnodes 2 --nproc-per-node 1 --rdzv-backend c10d --rdzv-endpoint {first}:29400"
+    mine = _parallel(tmp_path / "mine", options, 400)
+    shutil.copytree(mine.folder, tmp_path / "theirs", symlinks=True)
+    theirs = Project.at(tmp_path / "theirs")
+    alone = Project.at(Path(shutil.copytree(mine.folder, tmp_path / "alone", symlinks=True)))
+    alone.set(pretrain={"torchrun": ""})
+    alone.repro("pretrain")
+
+    # The host that writes is the second by address, so not the one that torch calls number 0.
+    with _start_on(second, mine, "dvc", "repro", "pretrain") as dvc:
+        with _start_on(first, theirs, "stages.pretrain") as other:
+            _until(lambda: list(mine.folder.glob(".nanopoet/resume/*/step_*")))
+            os.killpg(other.pid, signal.SIGKILL)
+        told, _ = dvc.communicate(timeout=TIMEOUT)
+        assert dvc.returncode
+    assert told.count("error: ") == 1, told
+    lost = "another process of this training ended", "reaches the endpoint"  # whichever comes first
+    assert any(what in told for what in lost), told
+    assert "Traceback" not in told
+
+    with (
+        _start_on(second, mine, "dvc", "repro", "pretrain") as dvc,
+        _start_on(first, theirs, "stages.pretrain") as other,
+    ):
+        told, _ = dvc.communicate(timeout=TIMEOUT)
+        others, _ = other.communicate(timeout=TIMEOUT)
+    assert (dvc.returncode, other.returncode) == (0, 0), told + others
+    assert "goes on after step" in told
+    assert others == ""
+    assert not (theirs.folder / "models/poet").exists()
+    assert not (theirs.folder / ".nanopoet/resume").exists()
+    wanted, found = (read_history(project.folder / "models/poet") for project in (alone, mine))
+    assert [record.step for record in found] == [record.step for record in wanted]
+    for one, other_one in zip(wanted, found, strict=True):
+        assert other_one.loss_train == pytest.approx(one.loss_train, rel=1e-2)

@@ -1,0 +1,188 @@
+"""A training that is interrupted any number of times ends with the same weights."""
+
+import hashlib
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from nanopoet.common.errors import NanopoetError
+from nanopoet.corpus.poems import Poem
+from nanopoet.params import load_params
+from nanopoet.tokens.encode import encode_poems
+from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.training import resume
+from nanopoet.training.resume import discard_state, restore_state, save_state, scratch_folder
+from nanopoet.training.trainer import Trainer, build_model
+from tests.support.params import SMALL
+from tests.support.project import Project
+
+Start = Callable[[], Trainer]
+
+
+@pytest.fixture
+def start(write_params: Callable[..., Path], poems: list[Poem]) -> Start:
+    params = load_params(write_params(**SMALL)).pretrain
+    tokenizer = CharTokenizer(poems)
+    tokens = encode_poems(poems, tokenizer, separate=True).tokens
+
+    def fresh() -> Trainer:
+        return Trainer(build_model(tokenizer.vocab_size, params), tokens, tokens, tokenizer, params)
+
+    return fresh
+
+
+def _same(one: Trainer, other: Trainer) -> bool:
+    pairs = zip(one.model.parameters(), other.model.parameters(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs) and one.records == other.records
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    return tmp_path / "scratch"
+
+
+@pytest.mark.parametrize("stops", [[1], [3], [1, 2, 3, 4, 5]])
+def test_it_ends_with_the_same_weights(start: Start, scratch: Path, stops: list[int]) -> None:
+    whole = start()
+    list(whole)
+    for stop in stops:
+        part = start()
+        restore_state(scratch, part)
+        for _ in part:
+            if part.step == stop:
+                break
+        save_state(scratch, part, "run")
+        assert len(list(scratch.iterdir())) == 1
+    last = start()
+    assert restore_state(scratch, last) == "run"
+    assert last.step == stops[-1]
+    list(last)
+    assert _same(last, whole)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler")
+def test_compiled_it_ends_with_the_same_weights_too(start: Start, scratch: Path) -> None:
+    def compiled() -> Trainer:
+        plain = start()
+        params = plain.params.model_copy(update={"compile": "on"})
+        model = build_model(plain.tokenizer.vocab_size, params)
+        return Trainer(model, plain._train_tokens, plain._train_tokens, plain.tokenizer, params)
+
+    whole = compiled()
+    list(whole)
+    part = compiled()
+    for _ in part:
+        if part.step == 3:
+            break
+    save_state(scratch, part, "run")
+    last = compiled()
+    assert restore_state(scratch, last) == "run"
+    list(last)
+    assert _same(last, whole)
+
+
+def test_without_a_state_it_starts_at_the_beginning(start: Start, scratch: Path) -> None:
+    trainer = start()
+    assert restore_state(scratch, trainer) is None
+    assert trainer.step == 0
+
+
+def test_a_damaged_state_is_not_used(start: Start, scratch: Path) -> None:
+    trainer = start()
+    next(iter(trainer))
+    save_state(scratch, trainer, "run")
+    [path] = scratch.iterdir()
+    raw = path.read_bytes()
+    for position in range(0, len(raw), len(raw) // 40):
+        damaged = bytearray(raw)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        assert restore_state(scratch, start()) is None
+    path.write_bytes(raw[:-1])
+    assert restore_state(scratch, start()) is None
+
+
+def test_a_whole_state_of_something_else_is_named(start: Start, scratch: Path) -> None:
+    """Its digest fits, which only somebody who means it brings about."""
+    raw = safetensors.torch.save({"model.x": torch.zeros(1), "y.z": torch.zeros(2)})
+    scratch.mkdir()
+    digest = hashlib.sha256(raw).hexdigest()
+    (scratch / f"step_00000001.{digest}.safetensors").write_bytes(raw)
+    with pytest.raises(NanopoetError, match="not the state of a training; delete it"):
+        restore_state(scratch, start())
+
+
+def test_a_second_trainer_is_refused(start: Start, tmp_path: Path) -> None:
+    trainer = start()
+    arrays = [encode_poems([], trainer.tokenizer, separate=True).offsets]
+    with scratch_folder(tmp_path, trainer, arrays) as folder:
+        with (
+            pytest.raises(NanopoetError, match="another process is training"),
+            scratch_folder(tmp_path, trainer, arrays),
+        ):
+            pytest.fail("the lock is held")
+        other = start()
+        other.params = trainer.params.model_copy(update={"seed": 5})
+        with scratch_folder(tmp_path, other, arrays) as another:
+            assert another != folder
+        discard_state(folder)
+    assert not folder.exists()
+
+
+def test_a_state_of_other_code_or_torch_is_not_taken_up(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = start()
+    arrays = [encode_poems([], trainer.tokenizer, separate=True).offsets]
+
+    def name() -> str:
+        with scratch_folder(tmp_path / "resume", trainer, arrays) as folder:
+            return folder.name
+
+    before = name()
+    assert name() == before
+    edited = tmp_path / "nanopoet"
+    shutil.copytree(Path(resume.__file__).parent, edited)
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "_SOURCES", edited)
+        assert name() == before
+        (edited / "model.py").write_text("# edited\n", encoding="utf-8")
+        assert name() != before
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "0.0")
+        assert name() != before
+    trainer.machine += ", otherwise"
+    assert name() != before
+
+
+def test_killed_at_random_it_goes_on(unchanged: Project) -> None:
+    """Kill -9 of the stage at random moments; then `dvc repro` ends as if nothing had been."""
+    steps = 120
+    unchanged.set(pretrain={"max_steps": steps, "checkpoint_every": 4, "eval_every": 20})
+    rng = random.Random(0)  # noqa: S311
+    for _ in range(3):
+        with unchanged.start("stages.pretrain") as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("step"):  # it trains, no longer only prepares to
+                    break
+            time.sleep(rng.uniform(0, 0.5))
+            process.send_signal(signal.SIGKILL)
+    assert unchanged.repro() == ["pretrain", "evaluate", "report"]
+    weights = unchanged.folder / "models/poet/model.safetensors"
+    killed = weights.read_bytes()
+    run = unchanged.tracked()[-1]
+    assert run["status"] == "FINISHED"
+    assert sorted(run["train"]) == list(range(steps))
+    assert not list((unchanged.folder / ".nanopoet/resume").glob("*/*"))
+
+    undisturbed = unchanged.run("dvc", "repro", "--force", "--single-item", "pretrain")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    assert weights.read_bytes() == killed

@@ -1,0 +1,28 @@
+"""Write .dvc/plots.html, the page into which `dvc plots` draws.
+
+DVC's own page loads Vega from a network; this one carries it. `make` writes it once.
+"""
+
+from pathlib import Path
+
+import vl_convert
+
+from nanopoet.common.files import atomic_write
+
+PAGE = Path(".dvc/plots.html")
+
+
+def main() -> None:
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace(
+        "</script", "<\\/script"
+    )
+    with atomic_write(PAGE) as file:
+        file.write(
+            f'<!DOCTYPE html>\n<html>\n<head>\n<meta charset="utf-8">\n<title>nanopoet</title>\n'
+            f"{{refresh_tag}}\n<script>{script}</script>\n</head>\n"
+            f"<body>\n{{plot_divs}}\n</body>\n</html>\n".encode()
+        )
+
+
+if __name__ == "__main__":
+    main()

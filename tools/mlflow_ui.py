@@ -1,0 +1,45 @@
+"""Open the MLflow UI on the runs of this project, on the loopback address."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+from stages.runner import run
+from stages.tracking.uploader import store_and_experiment
+
+
+def main() -> None:
+    store, experiment_id = store_and_experiment()
+    view = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    if store.startswith("http"):
+        print(f"open {store.rstrip('/')}/{view}")
+        return
+    port = str(_free_port())
+    print(f"open http://127.0.0.1:{port}/{view} and stop with Ctrl-C", flush=True)
+    # Without this MLflow starts a job runner and seven idle workers beside the server.
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
+    command += ["--host", "127.0.0.1", "--port", port, "--workers", "1"]
+    with subprocess.Popen(command, env=environment, start_new_session=True) as server:
+        try:
+            server.wait()
+        finally:
+            if server.poll() is None:
+                os.killpg(server.pid, signal.SIGTERM)  # its workers, too
+
+
+def _free_port() -> int:
+    """5000, MLflow's own, or any free one if it is taken."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", 5000))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+if __name__ == "__main__":
+    run(main)
