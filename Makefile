@@ -9,38 +9,54 @@ OF_TORCH := torch cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidi
 	nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 \
 	nvidia-nvtx triton
 
+PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
 .DEFAULT_GOAL := help
-.PHONY: help repro run test check ui bench lock
+.PHONY: help repro run ui test test-fast check format figures bench clean lock
 
-help: ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/'
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 18
 
-repro: $(VENV)/.ready ## run the pipeline, as far as it is stale, and say what came out
+repro: $(VENV)/.ready ## run the stages that are stale, and print what came out
 	@python -m nanopoet.params
 	@python -m tools.repair_dvc
 	@dvc repro report
 	@python -m tools.summary
 
-run: $(VENV)/.ready ## run a recipe of recipes.yaml beside the default: make run RECIPE=notebook
+run: $(VENV)/.ready ## run a recipe beside the default: make run RECIPE=notebook
 	@python -m tools.repair_dvc
 	@options=$$(python -m nanopoet.recipes $(RECIPE)) && \
 		dvc exp run --temp --name $(RECIPE) $$options report
 
-test: $(VENV)/.ready ## run the tests
-	python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+ui: $(VENV)/.ready ## open the runs in MLflow, for this machine alone
+	@python -m tools.mlflow_ui
+
+test: $(VENV)/.ready ## run all tests but the slow ones
+	$(PYTEST)
+
+test-fast: $(VENV)/.ready ## run the tests that start no process, in under a minute
+	$(PYTEST) -m "not slow and not process" nanopoet tests/unit tests/docs
 
 check: $(VENV)/.ready ## lint, format and types
 	ruff check .
 	ruff format --check .
 	mypy
 
-ui: $(VENV)/.ready ## open the runs in MLflow, on this machine alone
-	@python -m tools.mlflow_ui
+format: $(VENV)/.ready ## format the code and fix what ruff can fix
+	ruff check --fix .
+	ruff format .
 
-bench: $(VENV)/.ready ## compare speed, memory and time to a loss with the seed's (half an hour)
+figures: $(VENV)/.ready ## write the figures of the last run into the docs
+	python -m tools.figures
+
+bench: $(VENV)/.ready ## measure speed, memory and time to a loss (half an hour)
 	python -m bench
 
-lock: ## choose the versions in requirements.lock anew, within pyproject.toml
+clean: ## remove caches and build files; data, models and runs stay
+	rm -rf build dist .coverage *.egg-info .*_cache .hypothesis
+	find nanopoet stages tools bench tests -name __pycache__ -prune -exec rm -rf {} +
+
+lock: ## choose the versions in requirements.lock again, within pyproject.toml
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet uv==0.13.9
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11.5 \
