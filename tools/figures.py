@@ -1,38 +1,274 @@
 """Write the figures of the last runs into README and docs: `make figures`.
 
-Two steps. First, the figures are collected into docs/figures.json, which git keeps. Then every marked
-place of README.md, README.zh.md and docs/*.md is filled from docs/figures.json alone. Tests compare
-the pages with docs/figures.json, never with metrics/, so a training of your own fails no test.
+The script works in two steps. It collects the figures in docs/figures.json, which git keeps. Then
+it fills the marked places of README.md, README.zh.md and docs/*.md from docs/figures.json alone.
+Tests compare the pages with docs/figures.json and never with metrics/, so a training of your own
+fails no test.
+
+The figures of the default recipe come from the workspace. Those of another recipe come from its
+newest DVC experiment (`make run RECIPE=notebook`). A recipe keeps its entry, with its commit and
+machine, if its figures have not changed or if it has no experiment here. A recipe for a GPU is run
+there: `make run RECIPE=small && make figures`, then commit docs/figures.json.
 
 A number in a sentence or a table cell, on one line:
 
     <!-- fig: PATH SPEC -->TEXT<!-- /fig -->
 
 PATH is a dotted path into docs/figures.json. SPEC is a format specification of Python, such as `,`,
-`.4f` or `.1%`; `time` writes seconds as "45 seconds" or "19 minutes", `time-zh` as "45 秒" or "19 分钟".
-Without SPEC the value is written as it is. A value that does not exist, such as the share of rhymes among
-no poems, is "–". Examples of paths:
+`.4f` or `.1%`. The SPEC `time` writes seconds as "45 seconds" or "19 minutes", and `time-zh` as
+"45 秒" or "19 分钟". The SPEC `machine` (`machine-zh`) names a processor. Without SPEC the value is
+written as it is. A missing value, such as the share of rhymes among no poems, is "–". Examples:
 
     load.poems  split.val_near_duplicates  tokenize.vocab_size  encode.train_tokens
     baseline.kneser_ney_4.nats_per_character
     default.evaluate.nats_per_character  evening.evaluate.verse.model.rhyme
     notebook.pretrain.tokens  small.measured.commit  small.measured.seconds
 
-Recipes are `default`, `notebook`, `evening` and `small`. Each has `measured` (commit, machine, seconds of
-training without evaluation steps), `pretrain`, `evaluate`, `loss_val` (step → loss) and `poem`.
+The recipes are `default`, `notebook`, `evening` and `small`. Each has `measured` (commit, machine,
+and seconds of training without evaluation steps), `pretrain`, `evaluate`, `loss_val` (step → loss)
+and `poem`.
 
-A block, its markers on lines of their own:
+A block has its markers on lines of their own:
 
     <!-- figures: NAME -->
     any lines
     <!-- /figures -->
 
-NAME is one of these. Each but the poems has a Chinese twin with the suffix `-zh`:
+NAME is one of these. All but the poems have a Chinese version, named with the suffix `-zh`:
 
-    results            a row for each recipe: loss, perplexity, regular form, rhyme, size, tokens, time
-    verse              the poems of the default recipe beside those of people and of n-grams
-    notebook-curve     validation loss of the original notebook beside that of the recipe `notebook`
+    results            a row for each recipe: loss, perplexity, regular form, rhyme, size, time
+    verse              poems of the default recipe beside those of people and of n-grams
+    notebook-curve     validation loss of the original notebook beside the recipe `notebook`
     poem-RECIPE        the first poem that a recipe wrote, as a code block
 
-Markers do not nest. In a code block they would be visible, so none may stand there.
+Markers do not nest. A code block would show them, so they stand outside of code blocks.
 """
+
+import io
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pandas as pd
+import torch
+
+from nanopoet.common.device import choose_device
+from nanopoet.common.errors import NanopoetError
+from nanopoet.common.files import read_json, write_json, write_text
+from nanopoet.params import read_yaml
+from tools.figure_blocks import BLOCKS, format_value, poem_block
+
+REFERENCE = Path("docs/figures.json")
+"""The figures that README and docs state."""
+PAGES = ("README.md", "README.zh.md", "docs/*.md")
+STAGES = ("load", "split", "tokenize", "encode", "baseline")
+"""Stages whose figures are the same for every recipe."""
+CURVE, SAMPLES = "models/poet/evaluations.csv", "data/samples.txt"
+LEFT_OUT = {"calibration", "nats_by_position", "styles"}
+"""Long lists in metrics/evaluate.json that no page states."""
+
+Figures = dict[str, Any]
+
+_INLINE = re.compile(r"(<!-- fig: ([^\s>]+)(?: ([^\s>]+))? -->)(.*?)(<!-- /fig -->)")
+_BLOCK = re.compile(r"^(<!-- figures: (\S+) -->\n)(.*?)^(<!-- /figures -->)$", re.M | re.S)
+_ANY = re.compile(r"<!--\s*/?fig.*?-->", re.S)
+
+
+def render(page: str, figures: Figures) -> str:
+    """Fill every marked place of a page.
+
+    Args:
+        page: the page as Markdown.
+        figures: the content of docs/figures.json.
+
+    Raises:
+        NanopoetError: a name or path is unknown, or a marker is not opened or closed as it should.
+    """
+    rest = _BLOCK.sub("", page)
+    for line in rest.splitlines():
+        if stray := _ANY.search(_INLINE.sub("", line)):
+            raise NanopoetError(
+                f"{stray.group()}: this marker has no partner; write <!-- fig: PATH SPEC -->…"
+                "<!-- /fig --> on one line, or <!-- figures: NAME --> and <!-- /figures --> on "
+                "lines of their own"
+            )
+    page = _INLINE.sub(partial(_fill_inline, figures), page)
+    return _BLOCK.sub(partial(_fill_block, figures), page)
+
+
+def _fill_inline(figures: Figures, found: re.Match[str]) -> str:
+    opening, path, spec, _, closing = found.groups()
+    value: Any = figures
+    for name in path.split("."):
+        if not isinstance(value, dict) or name not in value:
+            known = ", ".join(value) if isinstance(value, dict) else "nothing"
+            raise NanopoetError(f"{opening}: {REFERENCE} has no {path}; {name} may be {known}")
+        value = value[name]
+    try:
+        text = format_value(value, spec or "")
+    except (TypeError, ValueError) as error:
+        raise NanopoetError(f"{opening}: {path} = {value!r}: {error}") from None
+    return f"{opening}{text}{closing}"
+
+
+def _fill_block(figures: Figures, found: re.Match[str]) -> str:
+    opening, name, content, closing = found.groups()
+    if stray := _ANY.search(content):
+        raise NanopoetError(f"{opening.strip()}: {stray.group()} stands inside of the block")
+    kind, _, recipe = name.partition("-")
+    if kind == "poem" and recipe in figures:
+        text = poem_block(figures[recipe])
+    elif name in BLOCKS:
+        text = BLOCKS[name](figures)
+    else:
+        known = ", ".join([*BLOCKS, "poem-RECIPE"])
+        raise NanopoetError(f"{opening.strip()}: no such block; there are {known}")
+    return f"{opening}{text}\n{closing}"
+
+
+def pages(root: Path) -> list[Path]:
+    """Return README, its Chinese version and the pages of docs/."""
+    found = [path for pattern in PAGES for path in sorted(root.glob(pattern))]
+    assert found, root
+    return found
+
+
+def collect(known: Figures) -> Figures:
+    """Read the figures of the workspace and of the DVC experiments.
+
+    Args:
+        known: the figures so far; empty if there are none.
+    """
+    figures: Figures = {"default": _entry(_in_workspace, known.get("default"), _git_head())}
+    for name in read_yaml("recipes.yaml"):
+        if (experiment := _newest_experiment(name)) is not None:
+            commit, revision = experiment
+            figures[name] = _entry(partial(_at_revision, revision), known.get(name), commit)
+        elif name in known:
+            figures[name] = known[name]
+            print(f"{name}: no experiment here; figures of {known[name]['measured']['commit']}")
+    return figures | {stage: read_json(f"metrics/{stage}.json") for stage in STAGES}
+
+
+def _entry(read: Callable[[str], str], known: Figures | None, commit: str) -> Figures:
+    """Return the figures of one recipe, whose files `read` returns as text."""
+    evaluate = orjson.loads(read("metrics/evaluate.json"))
+    losses = pd.read_csv(io.StringIO(read(CURVE)))
+    entry = {
+        "pretrain": orjson.loads(read("metrics/pretrain.json")),
+        "evaluate": _without_lists(evaluate),
+        "loss_val": dict(zip(losses["step"].astype(str), losses["loss_val"].round(4), strict=True)),
+        "poem": read(SAMPLES).strip().split("\n\n")[0],
+    }
+    if known is not None and entry.items() <= known.items():
+        return known
+    seconds = _training_seconds(evaluate["nats_per_character"], entry["pretrain"]["tokens"])
+    measured = {"commit": commit, "machine": _this_machine(), "seconds": seconds}
+    return {"measured": measured} | entry
+
+
+def _without_lists(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_lists(each) for name, each in value.items() if name not in LEFT_OUT}
+
+
+def _in_workspace(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NanopoetError(f"{path}: no such file; run `make repro`") from None
+
+
+def _at_revision(revision: str, path: str) -> str:
+    import dvc.api
+
+    text: str = dvc.api.read(path, rev=revision)
+    return text
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _git_head() -> str:
+    return _git("rev-parse", "--short=7", "HEAD")
+
+
+def _newest_experiment(name: str) -> tuple[str, str] | None:
+    """Return the commit that a recipe's newest experiment started from, and its own revision.
+
+    DVC names an experiment refs/exps/<2 digits>/<38 digits of that commit>/<name>.
+    """
+    order, form = "--sort=-committerdate", "--format=%(refname) %(objectname)"
+    refs = _git("for-each-ref", order, form, f"refs/exps/*/*/{name}").splitlines()
+    if not refs:
+        return None
+    ref, revision = refs[0].split()
+    _, _, first, others, _ = ref.split("/")
+    return (first + others)[:7], revision
+
+
+def _training_seconds(nats: float, tokens: int) -> float | None:
+    """Look up in MLflow how long the updates of a training took; None if no run is found.
+
+    The run is the one with the same loss. Its rate leaves out evaluation steps.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+
+    server = os.environ.get("MLFLOW_TRACKING_URI")
+    if not server and not Path("mlflow.db").exists():
+        return None
+    client = mlflow.MlflowClient(server or "sqlite:///mlflow.db")
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    metric, width = "metrics.`evaluate/nats_per_character`", 1e-9
+    same = f"{metric} > {nats - width!r} and {metric} < {nats + width!r}"
+    rates = [
+        rate
+        for run in client.search_runs(experiments, same)
+        if (rate := run.data.metrics.get("tokens_per_second"))
+    ]
+    return round(tokens / rates[0]) if rates else None
+
+
+def _this_machine() -> dict[str, Any]:
+    """Describe the processor that trains here, as far as it decides speed and rounding."""
+    device = choose_device("auto")
+    if device.type != "cpu":
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        return {"device": name}
+    has = torch.cpu.get_capabilities()
+    kind = "AMX" if has.get("amx_bf16") else "AVX-512" if has.get("avx512_bf16") else None
+    return {"device": "cpu", "cores": torch.get_num_threads(), "bf16": kind}
+
+
+def main() -> None:
+    """Collect the figures and write them into the pages."""
+    known = read_json(REFERENCE) if REFERENCE.exists() else {}
+    figures = collect(known)
+    rendered = {}
+    for path in pages(Path()):
+        text = path.read_text(encoding="utf-8")
+        try:
+            rendered[path] = (text, render(text, figures))
+        except NanopoetError as error:
+            raise NanopoetError(f"{path}: {error}") from None
+    write_json(REFERENCE, figures)
+    changed = [path for path, (before, after) in rendered.items() if before != after]
+    for path in changed:
+        write_text(path, rendered[path][1])
+    print(f"{REFERENCE}: written; changed pages: {', '.join(map(str, changed)) or 'none'}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except NanopoetError as error:
+        raise SystemExit(f"error: {error}") from None

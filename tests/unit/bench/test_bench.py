@@ -1,7 +1,6 @@
 """What the comparisons rest on."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from bench import notebook, recipes, time_to_loss
+from bench import notebook, time_to_loss
 from bench.memory import peak_bytes
 from bench.profile import REST, WRITING, kinds
 from bench.trial import changed_params, hold_out
@@ -117,20 +116,3 @@ def test_peak_memory_is_that_of_the_process_alone() -> None:
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert 0 < int(done.stdout) < ballast.nbytes / 4 < peak_bytes()
-
-
-@pytest.mark.parametrize("what", ["sead=.", "seed=nowhere", "seed=", "seed", "seed=run"])
-def test_a_recipe_s_folder_has_all_of_its_figures(
-    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "run/metrics").mkdir(parents=True)
-    (tmp_path / "run/metrics/evaluate.json").write_text("{}", encoding="utf-8")
-    shutil.copy(ROOT / "recipes.yaml", tmp_path)
-    for path in recipes.FILES:  # of the workspace, which no recipe's folder is by accident
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "recipes.yaml", tmp_path / path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["recipes", what])
-    with pytest.raises(NanopoetError, match="is not allowed: write recipe=folder"):
-        recipes.main()
-    assert not Path("docs").exists()
