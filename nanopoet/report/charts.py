@@ -1,4 +1,9 @@
-"""The report's charts as SVG: text stays text, and the page's colours hold in them."""
+"""Charts of one training run: SVG for the report, PNG for other viewers.
+
+In SVG text stays text, so that it takes the colours and the fonts of the page around it. A PNG
+holds pixels and has to be readable without a Chinese font on the drawing machine: its names of
+forms are English.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,9 +14,14 @@ import vl_convert
 from nanopoet.training.history import StepRecord
 
 Rows = Sequence[Mapping[str, Any]]
+Spec = dict[str, Any]
+"""A chart in the grammar of Vega-Lite, https://vega.github.io/vega-lite/docs/spec.html."""
+
+NATS = "nats per character"
+"""Title of an axis that shows a loss."""
 
 _FONT_SIZE = 12
-_CONFIG = {
+_CONFIG: Spec = {
     "background": None,
     "view": {"stroke": None},
     "axis": {
@@ -22,51 +32,78 @@ _CONFIG = {
     "legend": {"labelFontSize": _FONT_SIZE, "title": None, "orient": "top"},
     "font": "sans-serif",
 }
-_BLUE, _ORANGE = "#4c78a8", "#e4812b"
-NATS = "nats per character"
+_PNG_CONFIG = _CONFIG | {"background": "white", "padding": 12}
+_PNG_SCALE = 2
+"""Pixels of a PNG for each pixel of its chart, as screens of high density have."""
+
+_BLUE, _ORANGE, _GREEN = "#4c78a8", "#e4812b", "#54a24b"
+_ENGLISH = {
+    "五言绝句": "jueju of 5",
+    "七言绝句": "jueju of 7",
+    "五言律诗": "lüshi of 5",
+    "七言律诗": "lüshi of 7",
+    "诗经": "Shijing",
+    "词等": "ci and others",
+}
 
 
 def loss_chart(records: Sequence[StepRecord]) -> str:
-    """Training and validation loss against training tokens."""
-    rows = [{"tokens": r.tokens, "loss": r.loss_train, "of": "train"} for r in records]
-    looks = [r for r in records if r.loss_val is not None]
-    rows += [{"tokens": r.tokens, "loss": r.loss_val, "of": "val"} for r in looks]
-    x = _field("tokens", "quantitative", "training tokens", axis={"format": "~s"})
-    y = _field("loss", "quantitative", NATS, scale={"zero": False})
-    encoding = {"x": x, "y": y, "color": _colors("of", ["train", "val"])}
-    layers = [
-        {"mark": {"type": "line", "strokeWidth": 1}, "transform": [_only("of", "train")]},
-        {"mark": {"type": "line", "point": True}, "transform": [_only("of", "val")]},
-    ]
-    return _svg(rows, {"encoding": encoding, "layer": layers}, width=560, height=260)
+    """Draw training and validation loss against training tokens, as SVG."""
+    return _svg(_loss_spec(records))
+
+
+def loss_chart_png(records: Sequence[StepRecord]) -> bytes:
+    """Draw training and validation loss against training tokens, as PNG."""
+    return _png(_loss_spec(records))
+
+
+def forms_chart_png(forms: Mapping[str, float]) -> bytes:
+    """Draw the loss of each form as a bar with its figure, as PNG.
+
+    Args:
+        forms: name of a form → nats per character.
+    """
+    rows = [{"form": _ENGLISH.get(form, form), "loss": loss} for form, loss in forms.items()]
+    encoding = {
+        "y": _field("form", "nominal", None, sort=None),
+        "x": _field("loss", "quantitative", f"{NATS}, all of validation"),
+    }
+    figure = {
+        "mark": {"type": "text", "align": "left", "dx": 4, "fontSize": _FONT_SIZE},
+        "encoding": {"text": {"field": "loss", "type": "quantitative", "format": ".3f"}},
+    }
+    layers = [{"mark": {"type": "bar", "color": _BLUE}}, figure]
+    return _png(_spec(rows, 480, {"step": 30}, encoding=encoding, layer=layers))
 
 
 def bars_chart(values: Mapping[str, Mapping[str, float]], title: str, **axis: Any) -> str:
-    """Source → form → value as bars: for each form one bar of each source's colour."""
+    """Draw bars side by side, as SVG: for each form one bar of each source.
+
+    Args:
+        values: source → form → value.
+        title: of the axis of the values.
+        axis: more properties of the axis, as Vega-Lite names them.
+    """
     rows = [
         {"source": source, "form": form, "value": value}
         for source, forms in values.items()
         for form, value in forms.items()
     ]
     encoding = {
-        "y": _field("form", "nominal", None, sort=None, axis={"minExtent": _room(rows)}),
+        "y": _field("form", "nominal", None, sort=None, axis={"minExtent": _label_width(rows)}),
         "yOffset": _field("source", "nominal", None, sort=None),
         "x": _field("value", "quantitative", title, axis=axis),
         "color": _colors("source", list(values)),
     }
-    return _svg(rows, {"mark": "bar", "encoding": encoding}, width=480, height={"step": 18})
-
-
-def _room(rows: Rows) -> int:
-    """Pixels for the labels beside the bars: without a Chinese font on the machine that draws,
-    they are measured too narrow for the browser that has one.
-    """
-    wide = (sum(east_asian_width(sign) in "WF" for sign in row["form"]) for row in rows)
-    return _FONT_SIZE * (max(wide, default=0) + 1)
+    return _svg(_spec(rows, 480, {"step": 18}, mark="bar", encoding=encoding))
 
 
 def calibration_chart(bins: Rows) -> str:
-    """Accuracy against confidence; on the diagonal a model is as right as it is sure."""
+    """Draw accuracy against confidence, as SVG; the diagonal is perfect calibration.
+
+    Args:
+        bins: rows of `confidence` and `accuracy`.
+    """
     encoding = {
         "x": _field("confidence", "quantitative", "confidence", scale={"domain": [0, 1]}),
         "y": _field("accuracy", "quantitative", "accuracy", scale={"domain": [0, 1]}),
@@ -77,26 +114,58 @@ def calibration_chart(bins: Rows) -> str:
         "mark": {"type": "line", "strokeDash": [4, 4], "color": "#888", "strokeWidth": 1},
     }
     points = {"mark": {"type": "line", "point": True, "color": _BLUE}}
-    return _svg(bins, {"encoding": encoding, "layer": [diagonal, points]}, width=260, height=260)
+    return _svg(_spec(bins, 260, 260, encoding=encoding, layer=[diagonal, points]))
 
 
-def _field(name: str, kind: str, title: str | None, **more: Any) -> dict[str, Any]:
+def _loss_spec(records: Sequence[StepRecord]) -> Spec:
+    rows = [{"tokens": r.tokens, "loss": r.loss_train, "part": "train"} for r in records]
+    evaluated = [r for r in records if r.loss_val is not None]
+    rows += [{"tokens": r.tokens, "loss": r.loss_val, "part": "val"} for r in evaluated]
+    encoding = {
+        "x": _field("tokens", "quantitative", "training tokens", axis={"format": "~s"}),
+        "y": _field("loss", "quantitative", NATS, scale={"zero": False}),
+        "color": _colors("part", ["train", "val"]),
+    }
+    layers = [
+        {"mark": {"type": "line", "strokeWidth": 1}, "transform": [_only("part", "train")]},
+        {"mark": {"type": "line", "point": True}, "transform": [_only("part", "val")]},
+    ]
+    return _spec(rows, 560, 260, encoding=encoding, layer=layers)
+
+
+def _label_width(rows: Rows) -> int:
+    """Compute the pixels that the labels beside the bars need.
+
+    A drawing machine without a Chinese font measures them too narrow for the browser that has one.
+    """
+    wide = (sum(east_asian_width(character) in "WF" for character in row["form"]) for row in rows)
+    return _FONT_SIZE * (max(wide, default=0) + 1)
+
+
+def _spec(rows: Rows, width: int, height: int | Spec, **rest: Any) -> Spec:
+    return {"data": {"values": list(rows)}, "width": width, "height": height, **rest}
+
+
+def _field(name: str, kind: str, title: str | None, **more: Any) -> Spec:
     return {"field": name, "type": kind, "title": title, **more}
 
 
-def _colors(name: str, values: list[str]) -> dict[str, Any]:
-    palette = [_BLUE, _ORANGE, "#54a24b"][: len(values)]
+def _colors(name: str, values: list[str]) -> Spec:
+    palette = [_BLUE, _ORANGE, _GREEN][: len(values)]
     return _field(name, "nominal", None, scale={"domain": values, "range": palette})
 
 
-def _only(name: str, value: str) -> dict[str, Any]:
+def _only(name: str, value: str) -> Spec:
     return {"filter": {"field": name, "equal": value}}
 
 
-def _svg(rows: Rows, spec: dict[str, Any], width: int, height: Any) -> str:
-    svg: str = vl_convert.vegalite_to_svg(
-        {"data": {"values": list(rows)}, "width": width, "height": height, **spec},
-        config=_CONFIG,
-        allowed_base_urls=[],
-    )
+def _svg(spec: Spec) -> str:
+    svg: str = vl_convert.vegalite_to_svg(spec, config=_CONFIG, allowed_base_urls=[])
     return svg
+
+
+def _png(spec: Spec) -> bytes:
+    png: bytes = vl_convert.vegalite_to_png(
+        spec, config=_PNG_CONFIG, scale=_PNG_SCALE, allowed_base_urls=[]
+    )
+    return png

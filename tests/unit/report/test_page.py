@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from nanopoet.prosody.annotate import Mark, mark
-from nanopoet.report.charts import bars_chart
 from nanopoet.report.page import MEASURES
 from tests.support import browser
 from tests.support.project import Project
@@ -65,13 +64,6 @@ def test_it_has_the_figures_of_the_metrics(project: Project) -> None:
     shares = [evaluate["verse"][source]["regular"] for source in ("model", "human", "ngram")]
     cells = r"\s+".join(f"{100 * share:.1f}%" for share in shares)
     assert re.search(rf"in a regular form\s+絕句、律詩\s+↑\s+{cells}", text)
-
-
-def test_chinese_labels_have_room_where_they_were_drawn_without_a_font() -> None:
-    chart = bars_chart({"model": {"七言律诗": 1.0}}, "nats")
-    left = re.search(r"translate\((\d+),", chart)
-    assert left
-    assert int(left[1]) > 5 * 12  # four characters and as much as one between them and the bars
 
 
 def test_it_shows_the_poems_that_the_measures_chose(project: Project) -> None:
