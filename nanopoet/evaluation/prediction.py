@@ -71,7 +71,7 @@ def prediction_figures(
     bins = calibration_bins(scores)
     figures: dict[str, Any] = loss_figures(scores.poem_nats, characters)
     has_duplicate = np.array([duplicate is not None for duplicate in duplicates])
-    for name, chosen in (("with_twin", has_duplicate), ("without_twin", ~has_duplicate)):
+    for name, chosen in (("with_duplicate", has_duplicate), ("without_duplicate", ~has_duplicate)):
         if chosen.any():
             share = scores.poem_nats[chosen].sum() / characters[chosen].sum()
             figures[f"nats_per_character_{name}"] = share.item()
