@@ -17,11 +17,11 @@ REPORT = Path("report/index.html")
 def main() -> None:
     params = load_params()
     page = render_report(
-        evaluate=read_json("metrics/evaluate.json", "evaluate"),
-        baseline=read_json("metrics/baseline.json", "baseline"),
-        pretrain=read_json("metrics/pretrain.json", "pretrain"),
-        poems=read_json("data/examples.json", "evaluate"),
-        config=read_json(MODEL / "config.json", "pretrain"),
+        evaluate=read_json("metrics/evaluate.json"),
+        baseline=read_json("metrics/baseline.json"),
+        pretrain=read_json("metrics/pretrain.json"),
+        poems=read_json("data/examples.json"),
+        config=read_json(MODEL / "config.json"),
         records=read_history(MODEL),
     )
     write_text(REPORT, page)

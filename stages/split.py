@@ -36,8 +36,8 @@ def main() -> None:
     print(
         f"split: data/train.jsonl, {figures['train_poems']:,} poems with "
         f"{figures['train_characters']:,} characters; data/val.jsonl, {figures['val_poems']:,} "
-        f"with {figures['val_characters']:,}; in train, {figures['val_exact_duplicates']:,} of "
-        f"these have a duplicate and {figures['val_near_duplicates']:,} a near-duplicate "
+        f"with {figures['val_characters']:,}; {figures['val_exact_duplicates']:,} of the latter "
+        f"have an exact duplicate in train and {figures['val_near_duplicates']:,} a near-duplicate "
         f"(data/val_duplicates.json)"
     )
 

@@ -11,9 +11,7 @@ STAGES = ("fetch", "load", "split", "tokenize", "encode", "pretrain", "baseline"
 
 def main() -> None:
     load_params()
-    pretrain, evaluate = (
-        read_json(f"metrics/{stage}.json", stage) for stage in ("pretrain", "evaluate")
-    )
+    pretrain, evaluate = (read_json(f"metrics/{stage}.json") for stage in ("pretrain", "evaluate"))
     poem = Path("data/samples.txt").read_text(encoding="utf-8").strip().split("\n\n")[0]
     timings = read_timings()
     seconds = ", ".join(f"{name} {timings[name]:g} s" for name in STAGES if name in timings)

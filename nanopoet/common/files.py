@@ -10,7 +10,7 @@ from typing import IO, Any
 import orjson
 import psutil
 
-from nanopoet.common.errors import NanopoetError
+from nanopoet.common.errors import FileError
 
 
 @contextmanager
@@ -45,20 +45,20 @@ def _remove_leftovers(path: Path) -> None:
             other.unlink(missing_ok=True)
 
 
-def read_json(path: str | Path, stage: str) -> dict[str, Any]:
-    """Read an object that `stage` wrote with `write_json`.
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read an object that `write_json` wrote.
 
     Raises:
-        NanopoetError: the file is missing or damaged.
+        FileError: the file is missing or damaged.
     """
     try:
         value = orjson.loads(Path(path).read_bytes())
     except FileNotFoundError:
-        raise NanopoetError(f"{path}: no such file; run `dvc repro {stage}`") from None
+        raise FileError(path, "no such file") from None
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise NanopoetError(f"{path}: damaged; run `dvc repro --force {stage}`")
+        raise FileError(path, "damaged")
     return value
 
 

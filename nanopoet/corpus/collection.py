@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import orjson
 from tqdm import tqdm
 
-from nanopoet.common.errors import NanopoetError
+from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.corpus.poems import Poem, iter_poems, reading_bar
 from nanopoet.prosody.forms import SHIJING, STYLES, regular_style
 
@@ -79,9 +79,7 @@ def read_corpus(source: str | Path, dropped: Counter[str]) -> Iterator[Poem]:
     if source.is_dir():
         return _read_collection(_folder_files(source), source, dropped)
     if not source.exists():
-        raise NanopoetError(
-            f"load.source: {source} does not exist; run `dvc repro fetch`, or name a file of yours"
-        )
+        raise FileError(source, "no such file; load.source has to name one that exists")
     if source.name.endswith((".tgz", ".tar.gz")):
         return _read_collection(_archive_files(source), source, dropped)
     if source.suffix == ".jsonl":
@@ -120,9 +118,7 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
             while unzipped.read(1 << 20):
                 bar.update(file.tell() - bar.n)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise NanopoetError(
-            f"{path}: damaged archive ({error}); delete it and run `dvc repro fetch`"
-        ) from None
+        raise FileError(path, f"damaged archive ({error}); get it again") from None
 
 
 class _Unzipped(gzip.GzipFile):

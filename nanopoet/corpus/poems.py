@@ -8,7 +8,7 @@ from typing import IO, Any, Literal, NoReturn, Self, TypedDict, cast, overload
 import orjson
 from tqdm import tqdm
 
-from nanopoet.common.errors import NanopoetError
+from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.common.files import atomic_write
 
 
@@ -43,9 +43,7 @@ def iter_poems(path: str | Path) -> Iterator[Poem]:
                 yield _parse(line, f"{path}:{number}")
                 bar.update(len(line))
     except FileNotFoundError:
-        raise NanopoetError(
-            f"{path}: no such file; run `dvc repro`, or name a file that exists"
-        ) from None
+        raise FileError(path, "no such file") from None
     if empty:
         raise NanopoetError(f"{path}: no poem in it; give at least one ({_FORM})")
 
@@ -120,11 +118,11 @@ def read_texts(path: str | Path) -> list[str]:
     try:
         texts = orjson.loads(Path(path).read_bytes())
     except FileNotFoundError:
-        raise NanopoetError(f"{path}: no such file; run `dvc repro`") from None
+        raise FileError(path, "no such file") from None
     except orjson.JSONDecodeError as error:
-        raise NanopoetError(f"{path}: not valid JSON: {error.msg}; run `dvc repro`") from None
+        raise FileError(path, f"not valid JSON: {error.msg}") from None
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise NanopoetError(f"{path}: not a JSON list of texts; run `dvc repro`")
+        raise FileError(path, "not a JSON list of texts")
     return texts
 
 
@@ -137,15 +135,13 @@ def load_duplicates(path: str | Path, count: int) -> list[Duplicate | None]:
     try:
         duplicates: list[Duplicate | None] = orjson.loads(Path(path).read_bytes())
     except FileNotFoundError:
-        raise NanopoetError(f"{path}: no such file; run `dvc repro split`") from None
+        raise FileError(path, "no such file") from None
     except ValueError:
-        raise NanopoetError(f"{path}: damaged; run `dvc repro split`") from None
+        raise FileError(path, "damaged") from None
     if not isinstance(duplicates, list) or not {*map(str, duplicates)} <= {"exact", "near", "None"}:
-        raise NanopoetError(f"{path}: not a list of duplicates; run `dvc repro split`")
+        raise FileError(path, "not a list of duplicates")
     if len(duplicates) != count:
-        raise NanopoetError(
-            f"{path}: tells of {len(duplicates)} poems, not {count}; run `dvc repro`"
-        )
+        raise FileError(path, f"has entries for {len(duplicates)} poems, not {count}")
     return duplicates
 
 

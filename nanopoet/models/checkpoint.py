@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from nanopoet.common.errors import NanopoetError
+from nanopoet.common.errors import FileError
 from nanopoet.common.files import atomic_write, write_json
 from nanopoet.models.base import LanguageModel
 from nanopoet.models.registry import make_model
@@ -53,36 +53,35 @@ def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
     """Read a model folder; the model is in evaluation mode, on the CPU.
 
     Raises:
-        NanopoetError: a file is missing or damaged, or the files do not belong together.
+        FileError: a file is missing or damaged, or the files do not belong together.
     """
-    folder, remedy = Path(folder), "run `dvc repro pretrain`"
+    folder = Path(folder)
     tokenizer = CharTokenizer.load(folder / "vocab.json")
     try:
         config = orjson.loads((folder / "config.json").read_bytes())
         arguments, vocab_digest, digest = (config[key] for key in _KEYS)
     except FileNotFoundError:
-        raise NanopoetError(f"{folder / 'config.json'}: no such file; {remedy}") from None
+        raise FileError(folder / "config.json", "no such file") from None
     except (ValueError, KeyError, TypeError):
-        raise NanopoetError(f"{folder / 'config.json'}: damaged; {remedy}") from None
+        raise FileError(folder / "config.json", "damaged") from None
     if vocab_digest != tokenizer.digest:
-        raise NanopoetError(f"{folder / 'vocab.json'}: not the vocabulary of this model; {remedy}")
+        raise FileError(folder / "vocab.json", "not the vocabulary of this model")
     weights_path = folder / "model.safetensors"
     try:
         raw = weights_path.read_bytes()
-        if digest != _digest(arguments, tokenizer, raw):
-            raise NanopoetError(
-                f"{folder}: config.json and model.safetensors do not belong together, or one is "
-                f"damaged; {remedy}"
-            )
+    except FileNotFoundError:
+        raise FileError(weights_path, "no such file") from None
+    if digest != _digest(arguments, tokenizer, raw):
+        problem = "config.json and model.safetensors do not belong together, or one is damaged"
+        raise FileError(folder, problem)
+    try:
         weights = safetensors.torch.load(raw)
         with torch.device("meta"):
             model = make_model(arguments)
         model.load_state_dict(weights, assign=True)
-    except FileNotFoundError:
-        raise NanopoetError(f"{weights_path}: no such file; {remedy}") from None
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise NanopoetError(f"{weights_path}: damaged ({reason}); {remedy}") from None
+        raise FileError(weights_path, f"damaged ({reason})") from None
     return model.eval(), tokenizer
 
 

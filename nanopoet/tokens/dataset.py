@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nanopoet.common.errors import NanopoetError
+from nanopoet.common.errors import FileError
 from nanopoet.common.files import atomic_write
 from nanopoet.common.types import Array
 from nanopoet.tokens.tokenizer import BEGIN_ID
@@ -61,9 +61,7 @@ class TokenArrays:
         offsets = _map(Path(folder) / "offsets.npy", "i")
         ends = len(offsets) >= 2 and offsets[0] == 0 and offsets[-1] == len(tokens)
         if not ends or (np.diff(offsets) < 0).any():
-            raise NanopoetError(
-                f"{folder}: offsets.npy does not fit tokens.npy; run `dvc repro encode`"
-            )
+            raise FileError(Path(folder) / "offsets.npy", "does not fit tokens.npy")
         return cls(tokens, offsets)
 
 
@@ -72,19 +70,19 @@ def _map(path: Path, kinds: str) -> Array:
 
     NumPy's own reader evaluates the header as Python and raises whatever comes of that.
     """
-    damaged = f"{path}: damaged token array; run `dvc repro encode`"
+    damaged = FileError(path, "damaged token array")
     try:
         with open(path, "rb") as file:
             head = _HEADER.match(file.read(_LONGEST_HEADER))
             size = file.seek(0, 2)
     except FileNotFoundError:
-        raise NanopoetError(f"{path}: no such file; run `dvc repro encode`") from None
+        raise FileError(path, "no such file") from None
     if not head:
-        raise NanopoetError(damaged)
+        raise damaged
     dtype, length, start = np.dtype(head["dtype"].decode()), int(head["length"]), head.end()
     told = int.from_bytes(head["size"], "little")
     if dtype.kind not in kinds or told != start - 10 or size != start + length * dtype.itemsize:
-        raise NanopoetError(damaged)
+        raise damaged
     return np.memmap(path, dtype, "r", start, (length,))
 
 

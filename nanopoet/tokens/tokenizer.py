@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from nanopoet.common.errors import NanopoetError
+from nanopoet.common.errors import FileError
 from nanopoet.common.files import write_json
 from nanopoet.corpus.poems import Poem
 
@@ -143,20 +143,17 @@ class CharTokenizer:
         Raises:
             NanopoetError: the file is missing or holds no vocabulary.
         """
-        remedy = "run `dvc repro tokenize`"
         try:
             vocab = orjson.loads(Path(path).read_bytes())
             specials, characters = vocab["special_tokens"], vocab["characters"]
             tokenizer = cls.from_characters("".join(characters))
         except FileNotFoundError:
-            raise NanopoetError(f"{path}: no such file; {remedy}") from None
+            raise FileError(path, "no such file") from None
         except (ValueError, KeyError, TypeError):
-            raise NanopoetError(f"{path}: not a vocabulary file; {remedy}") from None
+            raise FileError(path, "not a vocabulary file") from None
         if specials != list(SPECIAL_TOKENS) or characters != list(tokenizer.characters):
-            raise NanopoetError(
-                f"{path}: the vocabulary is out of order (special tokens "
-                f"{' '.join(SPECIAL_TOKENS)}, then the characters sorted, each once); {remedy}"
-            )
+            order = f"{' '.join(SPECIAL_TOKENS)}, then the characters sorted, each once"
+            raise FileError(path, f"the vocabulary is out of order; expected {order}")
         return tokenizer
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from nanopoet.common.errors import NanopoetError
+from nanopoet.common.errors import FileError
 from nanopoet.common.files import atomic_write, write_json
 
 _HISTORY = ("step", "tokens", "lr", "loss_train", "grad_norm")
@@ -58,7 +58,7 @@ def read_history(folder: str | Path) -> list[StepRecord]:
     """Read what `write_history` wrote.
 
     Raises:
-        NanopoetError: a file is missing or damaged.
+        FileError: a file is missing or damaged.
     """
     folder = Path(folder)
     try:
@@ -79,10 +79,8 @@ def read_history(folder: str | Path) -> list[StepRecord]:
             for row in _read_csv(folder / "history.csv")
         ]
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        raise NanopoetError(
-            f"{folder}: history.csv, evaluations.csv or samples.json is missing or damaged "
-            f"({error}); run `dvc repro pretrain`"
-        ) from None
+        files = "history.csv, evaluations.csv or samples.json"
+        raise FileError(folder, f"{files} is missing or damaged ({error})") from None
 
 
 def _write_csv(path: Path, columns: Sequence[str], records: Sequence[StepRecord]) -> None:

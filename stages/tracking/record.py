@@ -45,7 +45,7 @@ class Evaluation:
         """What the stage `evaluate` has written."""
         return cls(
             {name: value for name, value in flat_params(params).items() if _after_training(name)},
-            read_json("metrics/evaluate.json", "evaluate"),
+            read_json("metrics/evaluate.json"),
             Path("data/samples.txt").read_text(encoding="utf-8"),
             report,
         )

@@ -401,8 +401,8 @@ def test_load_names_a_bad_line(unchanged: Project, line: bytes, part: str) -> No
     ("name", "raw", "part"),
     [
         ("empty.jsonl", b"", "no poem in it"),
-        ("missing.jsonl", None, "does not exist"),
-        ("missing.tgz", None, "dvc repro fetch"),
+        ("missing.jsonl", None, "no such file"),
+        ("raw/chinese-poetry.tgz", None, "run `dvc repro fetch`"),
         ("bad.tgz", b"not an archive", "damaged archive"),
         ("corpus.csv", b"", "of no known kind"),
     ],

@@ -132,7 +132,7 @@ def test_memory_does_not_follow_the_corpus(tmp_path: Path) -> None:
 
 
 def _results() -> dict[str, Any]:
-    return read_json(RESULTS, "all")
+    return read_json(RESULTS)
 
 
 def test_the_page_shows_the_results() -> None:

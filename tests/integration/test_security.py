@@ -98,7 +98,7 @@ LOADERS: dict[str, Callable[[Path], object]] = {
     "duplicates.json": lambda folder: load_duplicates(folder / "duplicates.json", 1),
     "texts.json": lambda folder: read_texts(folder / "texts.json"),
     "poems.jsonl": lambda folder: read_poems(folder / "poems.jsonl"),
-    "metrics.json": lambda folder: read_json(folder / "metrics.json", "evaluate"),
+    "metrics.json": lambda folder: read_json(folder / "metrics.json"),
     "params.yaml": lambda folder: load_params(folder / "params.yaml"),
 }
 

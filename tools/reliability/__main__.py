@@ -253,13 +253,13 @@ def main() -> None:
         where = folder / part
         where.mkdir()
         result = PARTS[part](where, reference)
-        known = read_json(RESULTS, part) if RESULTS.exists() else {}
+        known = read_json(RESULTS) if RESULTS.exists() else {}
         write_json(RESULTS, known | {part: result})
         found = result.get("failures", [])
         failures += len(found) if isinstance(found, list) else found
         shown = {name: each for name, each in result.items() if name != "faults"}
         print(f"{part}: {json.dumps(shown, ensure_ascii=False)}", flush=True)
-    write_text(PAGE, fill(PAGE.read_text(encoding="utf-8"), render(read_json(RESULTS, "all"))))
+    write_text(PAGE, fill(PAGE.read_text(encoding="utf-8"), render(read_json(RESULTS))))
     shutil.rmtree(folder)
     print(f"{RESULTS.relative_to(ROOT)}, {PAGE.relative_to(ROOT)}: {failures} failures")
     sys.exit(min(failures, 1))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nanopoet.common.errors import NanopoetError
+from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.corpus import collection
 from nanopoet.corpus.collection import load_raw_data, read_corpus
 from nanopoet.corpus.poems import Poem, write_poems
@@ -203,5 +203,5 @@ def test_an_unknown_kind_or_missing_source_is_named(tmp_path: Path) -> None:
     (tmp_path / "corpus.csv").touch()
     with pytest.raises(NanopoetError, match="of no known kind"):
         load_raw_data(tmp_path / "corpus.csv")
-    with pytest.raises(NanopoetError, match="does not exist"):
+    with pytest.raises(FileError, match=r"corpus\.tgz: no such file; load\.source has to name"):
         load_raw_data(tmp_path / "corpus.tgz")

@@ -95,7 +95,8 @@ def test_the_stage_names_the_twins(
     exact, near = figures["val_exact_duplicates"], figures["val_near_duplicates"]
     assert (exact, near) == (named.count("exact"), named.count("near"))
     assert (exact > 0, near > 0) == (duplicates == "ignore", duplicates == "ignore")
-    assert f"{exact} have an exact and {near} a near duplicate" in capsys.readouterr().out
+    counts = f"{exact} of the latter have an exact duplicate in train and {near} a near-duplicate"
+    assert counts in capsys.readouterr().out
     # One line for each poem, after the bracket.
     lines = Path("data/val_duplicates.json").read_text(encoding="utf-8").splitlines()
     assert len(lines) == len(val) + 2

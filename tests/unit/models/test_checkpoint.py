@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nanopoet.common.errors import NanopoetError
+from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.models.checkpoint import load_model, save_model
 from nanopoet.models.gpt import GPTLanguageModel
 from nanopoet.models.qwen3 import Qwen3LanguageModel
@@ -59,8 +59,9 @@ def test_a_damaged_file_is_named(folder: Path, name: str, damage: str) -> None:
             "deep": b"[" * 99999,
         }
         path.write_bytes(others.get(damage, raw[:-9]))
-    with pytest.raises(NanopoetError, match="run `dvc repro"):
+    with pytest.raises(FileError, match=f"^{folder}") as caught:
         load_model(folder)
+    assert ("no such file" in caught.value.problem) == (damage == "missing")
 
 
 def test_files_of_two_models_are_told_apart(folder: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from nanopoet.common.errors import NanopoetError
+from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.corpus.poems import Poem
 from nanopoet.models.base import LanguageModel
 from nanopoet.params import PretrainParams, load_params
@@ -138,7 +138,7 @@ def test_a_damaged_history_is_named(tmp_path: Path, run: Train) -> None:
     _, records = run()
     write_history(tmp_path, records)
     (tmp_path / "history.csv").write_text("step,tokens\n1,two\n")
-    with pytest.raises(NanopoetError, match="dvc repro pretrain"):
+    with pytest.raises(FileError, match=r"history\.csv, .* is missing or damaged"):
         read_history(tmp_path)
 
 

@@ -1,0 +1,131 @@
+"""The frame around every stage: what it prints, with which status it exits, what it notes."""
+
+import gc
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nanopoet.common.errors import FileError, NanopoetError
+from stages.runner import read_timings, remedy, run
+
+PIPELINE = """
+stages:
+  load:
+    cmd: python -m stages.load
+    outs:
+      - data/poems.jsonl
+  pretrain:
+    cmd: python -m stages.pretrain
+    outs:
+      - models/poet:
+          persist: true
+    metrics:
+      - metrics/pretrain.json:
+          cache: false
+  nothing:
+    cmd: "true"
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("data/poems.jsonl", "; run `dvc repro load`"),
+        ("models/poet", "; run `dvc repro pretrain`"),
+        ("models/poet/config.json", "; run `dvc repro pretrain`"),
+        ("metrics/pretrain.json", "; run `dvc repro pretrain`"),
+        ("models/poet2/config.json", ""),
+        ("data", ""),
+        ("own.jsonl", ""),
+    ],
+)
+def test_the_stage_that_makes_a_file_is_named(here: Path, path: str, text: str) -> None:
+    assert remedy(FileError(path, "no such file")) == text
+    assert remedy(FileError(here / path, "no such file")) == text
+
+
+def test_a_damaged_file_is_made_by_force(here: Path) -> None:
+    (here / "data").mkdir()
+    (here / "data/poems.jsonl").touch()
+    assert remedy(FileError("data/poems.jsonl", "damaged")) == "; run `dvc repro --force load`"
+
+
+@pytest.mark.parametrize("pipeline", [None, "stages: {", ""])
+def test_without_a_pipeline_no_stage_is_named(here: Path, pipeline: str | None) -> None:
+    (here / "dvc.yaml").unlink()
+    if pipeline is not None:
+        (here / "dvc.yaml").write_text(pipeline, encoding="utf-8")
+    assert remedy(FileError("data/poems.jsonl", "no such file")) == ""
+
+
+@pytest.fixture
+def stage(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[object], None]]:
+    """Run a stage called `load` that raises an exception, or does nothing."""
+    monkeypatch.setattr(sys, "argv", [str(here / "stages/load.py")])
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def start(error: object) -> None:
+        def main() -> None:
+            if isinstance(error, BaseException):
+                raise error
+
+        run(main)
+
+    yield start
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (NanopoetError("params.yaml: no"), "error: load: params.yaml: no"),
+        (
+            FileError("data/poems.jsonl", "no such file"),
+            "error: load: data/poems.jsonl: no such file; run `dvc repro load`",
+        ),
+        (OSError(28, "No space left on device"), "error: load: [Errno 28] No space left on device"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    stage: Callable[[object], None], error: BaseException, line: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        stage(error)
+    assert caught.value.code == line
+    assert read_timings() == {}
+
+
+def test_an_interruption_has_its_status(
+    stage: Callable[[object], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        stage(KeyboardInterrupt())
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "\nload: interrupted; run again\n"
+
+
+def test_a_bug_keeps_its_traceback(stage: Callable[[object], None]) -> None:
+    with pytest.raises(ZeroDivisionError):
+        stage(ZeroDivisionError())
+
+
+def test_the_time_of_a_stage_is_noted_and_that_of_a_tool_is_not(
+    here: Path, stage: Callable[[object], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(None)
+    assert list(read_timings()) == ["load"]
+    monkeypatch.setattr(sys, "argv", [str(here / "tools/summary.py")])
+    stage(None)
+    assert list(read_timings()) == ["load"]
