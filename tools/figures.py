@@ -14,7 +14,7 @@ A number in a sentence or a table cell, on one line:
 
     <!-- fig: PATH SPEC -->TEXT<!-- /fig -->
 
-PATH is a dotted path into docs/figures.json. SPEC is a format specification of Python, such as `,`,
+PATH is a dotted path into docs/figures.json, with `_` for a space in a name. SPEC is a format specification of Python, such as `,`,
 `.4f` or `.1%`. The SPEC `time` writes seconds as "45 seconds" or "19 minutes", and `time-zh` as
 "45 秒" or "19 分钟". The SPEC `machine` (`machine-zh`) names a processor. Without SPEC the value is
 written as it is. A missing value, such as the share of rhymes among no poems, is "–". Examples:
@@ -105,6 +105,8 @@ def _fill_inline(figures: Figures, found: re.Match[str]) -> str:
     opening, path, spec, _, closing = found.groups()
     value: Any = figures
     for name in path.split("."):
+        if isinstance(value, dict) and name not in value:
+            name = name.replace("_", " ")
         if not isinstance(value, dict) or name not in value:
             known = ", ".join(value) if isinstance(value, dict) else "nothing"
             raise NanopoetError(f"{opening}: {REFERENCE} has no {path}; {name} may be {known}")
