@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -33,7 +34,12 @@ from nanopoet.training.optimizers import lr_factor, make_optimizers
 
 
 def build_model(vocab_size: int, params: PretrainParams) -> LanguageModel:
-    """The untrained model of a recipe; `params.seed` decides its weights."""
+    """Make the untrained model of a recipe.
+
+    Args:
+        vocab_size: V, number of token ids.
+        params: the recipe. Its seed decides the weights.
+    """
     config = {
         "architecture": params.architecture,
         "vocab_size": vocab_size,
@@ -54,11 +60,11 @@ def build_model(vocab_size: int, params: PretrainParams) -> LanguageModel:
 
 
 class Trainer:
-    """A training under way; iterating makes one update for each record it gives.
+    """A training run; iterating over it makes one update for each record that it yields.
 
-    A batch and its dropout are functions of (seed, step) alone, so a training
-    that is restored in the middle ends with the same weights. Under `torchrun` each process
-    computes on its share of the batch, with dropout of its own, and all step alike.
+    A batch and its dropout are functions of (seed, step) alone. So a training that is restored in
+    the middle ends with the same weights. Under `torchrun` each process computes its share of the
+    batch, with its own dropout, and all make the same update.
 
     Args:
         model: trained in place, moved to the chosen device.
@@ -68,16 +74,18 @@ class Trainer:
         params: the recipe.
 
     Attributes:
-        records: what there was to tell of the updates made so far.
-        seconds: what the updates in this process took, without the looks in between.
+        records: metrics of the updates made so far.
+        seconds: duration of the updates in this process, without the evaluations.
         flops_per_token: see `nanopoet.models.flops`.
-        device, precision, compile: what was chosen for this machine. Compiled, a training in one
-            process on CUDA also runs as a CUDA graph.
-        machine: the same in words, with the reasons.
+        device: the device chosen for this machine.
+        precision: the precision of matmuls chosen for this machine.
+        compile: whether the loss is compiled. A compiled training on CUDA in a single process also
+            runs as a CUDA graph.
+        machine: device, precision and compilation in words, with the reasons.
 
     Raises:
-        NanopoetError: at once if a part is too short or the device is not there; at its step if
-            the loss is not finite.
+        NanopoetError: a part is too short or the device is missing (at once), or the loss is not
+            finite (at its step).
     """
 
     def __init__(
@@ -101,7 +109,7 @@ class Trainer:
             f"{describe(self.device)}; {self.precision} ({why_precision}); "
             f"{'compiled' if self.compile else 'not compiled'} ({why_compile})"
         )
-        # Recomputation asks for the state of random numbers, which has no place in a graph.
+        # Activation checkpointing reads the state of the random numbers, which a graph cannot.
         self._wants_graph = (
             self.compile
             and self.device.type == "cuda"
@@ -114,8 +122,8 @@ class Trainer:
         if self.compile:
             model.compile_loss()
         self._loss = distributed.data_parallel(model)
-        shared = token_features(tokenizer, params.character_features)
-        self.optimizers = make_optimizers(model, params, self.precision, shared)
+        features = token_features(tokenizer, params.character_features)
+        self.optimizers = make_optimizers(model, params, self.precision, features)
         self._full_lr = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
         self.tokenizer = tokenizer
         self.params = params
@@ -126,30 +134,29 @@ class Trainer:
 
     @property
     def step(self) -> int:
-        """Number of the update that comes next."""
+        """Number of the next update."""
         return len(self.records)
 
     def __iter__(self) -> Iterator[StepRecord]:
         while self.step < self.params.max_steps:
-            record = self._update()
+            record = self._train_step()
+            if self.step % self.params.eval_every == 0 or self.step == self.params.max_steps - 1:
+                record = self._evaluate(record)
             self.records.append(record)
             yield record
 
-    def _update(self) -> StepRecord:
+    def _train_step(self) -> StepRecord:
+        """Make one update."""
         start = time.perf_counter()
         step, params = self.step, self.params
         self.model.train()
         if self._wants_graph and self._graph is None:
-            example = torch.zeros(
-                (self._micro_batch_size, params.block_size), dtype=torch.int64, device=self.device
-            )
-            self._graph = CudaGraph(self._backward, example, example)
-            self.model.zero_grad(set_to_none=False)
+            self._capture_graph()
         rng = np.random.default_rng([params.seed, step])
         inputs, targets = self._batch(rng)
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(cuda):
-            # Dropout draws from the global generator, which has no argument.
+            # Dropout draws from the global generator and takes no other.
             torch.manual_seed(int(rng.integers(2**63)) + distributed.rank())
             losses = self._accumulate(
                 self._tensor(inputs[self._share]), self._tensor(targets[self._share])
@@ -157,44 +164,57 @@ class Trainer:
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
         factor = lr_factor(step, params.max_steps, params.warmup_steps, params.decay)
-        for optimizer, full_lr in zip(self.optimizers, self._full_lr, strict=True):
-            for group, lr in zip(optimizer.param_groups, full_lr, strict=True):
-                group["lr"] = lr * factor
+        self._set_learning_rates(factor)
+        for optimizer in self.optimizers:
             optimizer.step()
         self.model.zero_grad(set_to_none=self._graph is None)
-        # Only here does the process wait for a GPU, which so has all of the step before it.
+        # The process waits for a GPU only from here on, so the GPU has the whole step queued.
         grad_norm = norm.item()
         loss = sum(part.item() for part in losses)
         mean = distributed.all_reduce_sum(loss, self.device) / distributed.world_size()
         loss_train = mean * targets.size / int(np.count_nonzero(targets != BEGIN_ID))
         self._check_finite(loss=loss_train, grad_norm=grad_norm)
         self.seconds += time.perf_counter() - start
-
-        loss_val = samples = None
-        if step % params.eval_every == 0 or step == params.max_steps - 1:
-            loss_val = self.mean_val_loss()
-            self._check_finite(loss_val=loss_val)
-            samples = self.write_samples() if distributed.rank() == 0 else None
         return StepRecord(
             step=step,
             tokens=(step + 1) * params.batch_size * params.block_size,
             lr=params.lr * factor,
             loss_train=loss_train,
             grad_norm=grad_norm,
-            loss_val=loss_val,
-            samples=samples,
         )
 
+    def _evaluate(self, record: StepRecord) -> StepRecord:
+        """Add the validation loss and, in process 0, samples to a record."""
+        loss_val = self._mean_val_loss()
+        self._check_finite(loss_val=loss_val)
+        samples = self._write_samples() if distributed.rank() == 0 else None
+        return replace(record, loss_val=loss_val, samples=samples)
+
+    def _capture_graph(self) -> None:
+        """Capture the forward and backward pass of a micro-batch as a CUDA graph."""
+        size = self._micro_batch_size, self.params.block_size
+        example = torch.zeros(size, dtype=torch.int64, device=self.device)
+        self._graph = CudaGraph(self._backward, example, example)
+        self.model.zero_grad(set_to_none=False)
+
+    def _set_learning_rates(self, factor: float) -> None:
+        """Set each parameter group to a share of its full learning rate."""
+        for optimizer, full_lr in zip(self.optimizers, self._full_lr, strict=True):
+            for group, lr in zip(optimizer.param_groups, full_lr, strict=True):
+                group["lr"] = lr * factor
+
     def _batch(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Inputs and targets (B, T) of the next update."""
+        """Return inputs and targets, (B, T) each, of the next update."""
         size = self.params.block_size, self.params.batch_size
         if self.params.windows == "random":
             return random_windows(self._train_tokens, *size, rng)
         return epoch_windows(self._train_tokens, *size, self.params.seed, self.step)
 
     def _accumulate(self, inputs: Tensor, targets: Tensor) -> list[Tensor]:
-        """Add the gradient of the mean loss over (B, T), by micro-batches; return what each adds
-        to the loss, in nats per token. The gradient becomes that over all processes.
+        """Accumulate the gradient of the mean loss over (B, T), averaged over all processes.
+
+        Returns:
+            the part of the loss that each micro-batch adds, in nats per token.
         """
         parts = self._parts
         backward = self._graph or self._backward
@@ -206,17 +226,18 @@ class Trainer:
         return losses
 
     def _backward(self, idx: Tensor, targets: Tensor) -> Tensor:
-        """Add the gradient of a micro-batch's part of the loss; return that, ()."""
+        """Accumulate the gradient of a micro-batch and return its part of the loss, ()."""
         with autocast(self.device, self.precision):
             loss: Tensor = self._loss(idx, targets) / self._parts
         torch.autograd.backward(loss)
         return loss.detach()
 
     @torch.no_grad()
-    def mean_val_loss(self) -> float:
-        """Mean loss, in nats per character, on `eval_windows` validation windows, spread evenly.
+    def _mean_val_loss(self) -> float:
+        """Compute the mean loss on `eval_windows` validation windows, in nats per character.
 
-        Quick and noisy by the choice of windows; `evaluate` scores every character.
+        The windows are spread evenly. Few windows are fast and noisy; the stage `evaluate` scores
+        every character.
         """
         inputs, targets = self._val_windows
         self.model.eval()
@@ -232,9 +253,10 @@ class Trainer:
         total = distributed.all_reduce_sum(total, self.device)
         return total / int(np.count_nonzero(targets != BEGIN_ID))
 
-    def write_samples(self) -> dict[str, str]:
-        """A poem that begins with each of `sample_prompts`, with the same random numbers each
-        time.
+    def _write_samples(self) -> dict[str, str]:
+        """Write a poem that begins with each of `sample_prompts`.
+
+        The random numbers are the same at each evaluation.
         """
         poems = {}
         for prompt in self.params.sample_prompts:
@@ -259,12 +281,12 @@ class Trainer:
 
 
 def _micro_batch_size(params: PretrainParams) -> int:
-    """Windows that one process computes at once."""
+    """Return the number of windows that one process computes at once."""
     share = params.batch_size // distributed.world_size()
     size = min(params.micro_batch_size, share)
     if share % size:
         raise NanopoetError(
             f"params.yaml: pretrain.micro_batch_size = {size} does not divide the {share} windows "
-            f"that a process has of a batch; change it or pretrain.batch_size"
+            f"of a batch that each process computes; change it or pretrain.batch_size"
         )
     return size
