@@ -5,21 +5,34 @@ import io
 import os
 import random
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nanopoet.common.errors import NanopoetError
-from nanopoet.models.sampling import KNOBS, Sampling, check_prompt
+from nanopoet.common.errors import FileError, NanopoetError
+from nanopoet.models.sampling import Sampling, check_prompt
+
+# Imported late below, so that `--help` and wrong usage need not wait for torch, and so that a
+# plain installation, without the extras, can write poems.
+if TYPE_CHECKING:
+    from nanopoet.app.writer import Writer
+    from nanopoet.models.base import LanguageModel
+    from nanopoet.tokens.tokenizer import CharTokenizer
+
+MODEL = "models/poet"
+"""Folder that `make repro` fills with the trained model."""
 
 _DESCRIPTION = "Write classical Chinese verse with a model that this project trained."
-_MODEL_HELP = """\
-MODEL is one of
-  a folder                   models/poet (the default)
-  a model that MLflow keeps  models:/nanopoet@best, runs:/<run id>/model
-  a folder that DVC tracks   models/poet with --rev <commit, tag, branch> or --repo <path or URL>
+_MLFLOW = "mlflow artifacts download --artifact-uri {uri} --dst-path poet"
+_DVC = f"dvc get {{repo}} {MODEL} --rev {{rev}} -o poet"
+_MODEL_HELP = f"""\
+MODEL is a folder. A model that is kept elsewhere becomes one by
+  {_MLFLOW.format(uri="models:/nanopoet@best")}
+      for a model of MLflow; then --model poet/artifacts/poet
+  {_DVC.format(repo=".", rev="<commit, tag or branch>")}
+      for another commit, with a path or URL for another repository; then --model poet
 """
 _WRITE_EXAMPLES = """\
 examples:
@@ -27,7 +40,6 @@ examples:
   nanopoet write 明月 春風 --count 2        two poems for each beginning
   nanopoet write 明月 --temperature 0.8 --top-p 0.95 --seed 1
   nanopoet write - < beginnings.txt         each line of the file is a beginning
-  nanopoet write 明月 --model models:/nanopoet@best
 """
 _EXPORT_EXAMPLES = """\
 examples:
@@ -45,11 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        argv: its arguments; those of this process by default.
+        argv: its arguments; by default the arguments of this process.
 
     Returns:
-        exit status: 0, 1 after a mistake that one line explains, 130 after Ctrl-C, 141 if the
-        reader of the output went away. Wrong usage raises `SystemExit(2)`, as argparse does.
+        exit status: 0, or 1 after a mistake that one line explains. 130 after Ctrl-C, and 141 if
+        the reader of the output has gone. Wrong usage raises `SystemExit(2)`, as argparse does.
     """
     args = _parser().parse_args(argv)
     try:
@@ -84,9 +96,7 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.set_defaults(run=run)
-        command.add_argument("--model", default="models/poet", help="see below")
-        command.add_argument("--rev", help="git revision of a model that DVC tracks")
-        command.add_argument("--repo", help="git repository of a model that DVC tracks")
+        command.add_argument("--model", default=MODEL, help="folder, default: %(default)s")
         return command
 
     write = add("write", _write, "write poems to the terminal", _WRITE_EXAMPLES)
@@ -97,15 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PROMPT",
         help="how a poem begins; - reads beginnings from standard input, one a line",
     )
-    for name, knob in KNOBS.items():
-        default = "a new one each time" if name == "seed" else f"{knob.default:g}"
-        write.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=_value_of(name),
-            default=None if name == "seed" else knob.kind(knob.default),
-            metavar="N" if knob.kind is int else "X",
-            help=f"{knob.range}; default: {default}",
-        )
+    _add_sampling(write)
 
     export = add("export", _export, "write the model as other programs read it", _EXPORT_EXAMPLES)
     export.add_argument("format", choices=["huggingface", "gguf"])
@@ -119,19 +121,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _value_of(name: str) -> Callable[[str], float]:
-    """A reader of one of `KNOBS` for argparse, which puts the errors into words of its own."""
-    knob = KNOBS[name]
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each parameter of `Sampling`."""
+    for name, schema in Sampling.properties().items():
+        is_seed, is_integer = name == "seed", schema["type"] == "integer"
+        default = "a new one each time" if is_seed else f"{schema['default']:g}"
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=_reader(name, int if is_integer else float),
+            default=None if is_seed else schema["default"],
+            metavar="N" if is_integer else "X",
+            help=f"{Sampling.allowed(name)}; default: {default}",
+        )
+
+
+def _reader(name: str, kind: type[int] | type[float]) -> Callable[[str], float]:
+    """Make a reader of a parameter of `Sampling` for argparse."""
 
     def read(text: str) -> float:
         try:
-            value: float = knob.kind(text)
+            value = kind(text)
+            Sampling.read({name: value})
         except ValueError:
-            value = float("nan")
-        try:
-            knob.check(name, value)
-        except NanopoetError:
-            raise argparse.ArgumentTypeError(f"{text} is not allowed: {knob.range}") from None
+            problem = f"{text} is not allowed: {Sampling.allowed(name)}"
+            raise argparse.ArgumentTypeError(problem) from None
         return value
 
     return read
@@ -147,36 +160,39 @@ def _write(args: argparse.Namespace) -> None:
     prompts = [line for prompt in args.prompts for line in _read_prompt(prompt)]
     for prompt in prompts:
         check_prompt(prompt)
-    settings = {name: getattr(args, name) for name in KNOBS}
-    if settings["seed"] is None:
-        settings["seed"] = random.SystemRandom().randint(0, int(KNOBS["seed"].most))
-    sampling = Sampling(**settings)
+    values = {name: getattr(args, name) for name in Sampling.model_fields}
+    if values["seed"] is None:
+        values["seed"] = random.SystemRandom().randint(0, Sampling.properties()["seed"]["maximum"])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
-    # Late, so that `--help` and wrong usage need not wait for torch.
-    import torch
-
     from nanopoet.app.writer import Writer
     from nanopoet.common.device import keep_freed_memory
-    from nanopoet.common.text import iter_lines
-    from nanopoet.models.checkpoint import load_model
 
     keep_freed_memory()
-    with _model_folder(args) as folder:
-        writer = Writer(*load_model(folder))
+    _print_poems(Writer(*_load_model(args.model)), prompts, Sampling.read(values))
+
+
+def _print_poems(writer: "Writer", prompts: Sequence[str], sampling: Sampling) -> None:
+    """Print poems as they are written, with a blank line between two."""
+    import torch
+
+    from nanopoet.common.text import iter_lines
+    from nanopoet.ops.linear import packed
+
     generator = torch.Generator().manual_seed(sampling.seed)
     live = sys.stdout.isatty()
     between = ""
-    for prompt in prompts:
-        if unknown := writer.unknown(prompt):
-            print(f"note: the model does not know {unknown}", file=sys.stderr)
-        for _ in range(sampling.count):
-            print(between, end="")
-            poem = writer.stream(prompt, sampling, generator)
-            for part in iter_lines(chain(prompt, poem)):
-                print(part, end="", flush=live)
-            print(flush=True)
-            between = "\n"
+    with packed(writer.model):
+        for prompt in prompts:
+            if unknown := writer.unknown(prompt):
+                print(f"note: the model does not know {unknown}", file=sys.stderr)
+            for _ in range(sampling.count):
+                print(between, end="")
+                poem = writer.stream(prompt, sampling, generator)
+                for part in iter_lines(chain(prompt, poem)):
+                    print(part, end="", flush=live)
+                print(flush=True)
+                between = "\n"
 
 
 def _read_prompt(prompt: str) -> list[str]:
@@ -190,93 +206,68 @@ def _read_prompt(prompt: str) -> list[str]:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from nanopoet.models.checkpoint import load_model
+    export: Callable[[LanguageModel, CharTokenizer, Path], None]
+    with _extra("export"):
+        if args.format == "huggingface":
+            from nanopoet.export.huggingface import export_huggingface
 
-    with _model_folder(args) as folder:
-        model, tokenizer = load_model(folder)
-    if args.format == "huggingface":
-        from nanopoet.export.huggingface import export_huggingface
+            export = export_huggingface
+        else:
+            from nanopoet.export.gguf import export_gguf
 
-        export_huggingface(model, tokenizer, args.target)
-    else:
-        from nanopoet.export.gguf import export_gguf
-
-        export_gguf(model, tokenizer, args.target)
+            export = export_gguf
+    model, tokenizer = _load_model(args.model)
+    export(model, tokenizer, args.target)
     print(f"wrote {args.target}")
 
 
 def _serve(args: argparse.Namespace) -> None:
-    from nanopoet.app.web import serve
+    with _extra("serve"):
+        from nanopoet.app.web import serve
     from nanopoet.app.writer import Writer
-    from nanopoet.models.checkpoint import load_model
+    from nanopoet.ops.linear import packed
 
-    with _model_folder(args) as folder:
-        writer = Writer(*load_model(folder))
-    serve(writer, args.host, args.port)
+    writer = Writer(*_load_model(args.model))
+    with packed(writer.model):
+        serve(writer, args.host, args.port)
 
 
 @contextmanager
-def _model_folder(args: argparse.Namespace) -> Iterator[Path]:
-    """The model folder that `--model`, `--rev` and `--repo` name, fetched if it is elsewhere.
+def _extra(name: str) -> Iterator[None]:
+    """Name the extra to install if an import in the block finds no package."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in {"", "nanopoet"}:  # a bug
+            raise
+        raise NanopoetError(
+            f"the package {package} is missing; run `pip install 'nanopoet[{name}]'`"
+        ) from None
 
-    The one place of the library that asks DVC and MLflow, and only for a model that they keep:
-    the stages, which know both, are not installed with the command.
+
+def _load_model(folder: str) -> tuple["LanguageModel", "CharTokenizer"]:
+    """Read the model that `--model` names.
 
     Raises:
-        NanopoetError: there is no such model.
+        NanopoetError: there is no such model, or it is damaged.
     """
-    tracked = args.rev is not None or args.repo is not None
-    with tempfile.TemporaryDirectory(prefix="nanopoet-") as scratch:
-        if args.model.startswith(("models:/", "runs:/")):
-            if tracked:
-                raise NanopoetError("--rev and --repo are for a model that DVC tracks")
-            yield _from_mlflow(args.model, scratch)
-        elif tracked:
-            yield _from_dvc(args.model, args.repo, args.rev, Path(scratch, "poet"))
-        elif Path(args.model).is_dir():
-            yield Path(args.model)
-        else:
-            raise NanopoetError(
-                f"--model {args.model}: no such folder; run `make repro`, which makes models/poet, "
-                f"or name another (see `nanopoet {args.command} --help`)"
-            )
+    from nanopoet.models.checkpoint import load_model
 
-
-def _from_mlflow(uri: str, scratch: str) -> Path:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        store = Path("mlflow.db").absolute()
-        if not store.exists():  # MLflow would make one
-            raise NanopoetError(
-                f"--model {uri}: no {store}; run it in the project, or set MLFLOW_TRACKING_URI"
-            )
-        mlflow.set_tracking_uri(f"sqlite:///{store}")
+    if folder.startswith(("models:/", "runs:/")):
+        download = _MLFLOW.format(uri=folder)
+        raise NanopoetError(
+            f"--model {folder}: not a folder; run `{download}`, then use "
+            "--model poet/artifacts/poet"
+        )
+    make = "run `make repro`, or " if folder == MODEL else ""
+    remedy = f"{make}name another folder with --model"
+    if not Path(folder).is_dir():
+        raise NanopoetError(f"--model {folder}: no such folder; {remedy}")
     try:
-        downloaded = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)
-    except (MlflowException, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise NanopoetError(f"--model {uri}: MLflow does not give it ({reason})") from None
-    return Path(downloaded, "artifacts/poet")
-
-
-def _from_dvc(path: str, repo: str | None, rev: str | None, target: Path) -> Path:
-    from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException
-    from scmrepo.exceptions import SCMError
-
-    try:
-        files = DVCFileSystem(url=repo, rev=rev)
-        files.get(path, str(target), recursive=True)
-    except (DvcException, SCMError, OSError) as error:
-        where = f"--model {path} --repo {repo or '.'} --rev {rev or 'as it is'}"
-        reason = str(error).strip().splitlines()[0]
-        raise NanopoetError(f"{where}: DVC does not give it ({reason})") from None
-    return target
+        return load_model(folder)
+    except FileError as error:
+        raise NanopoetError(f"{error}; {remedy}") from None
 
 
 if __name__ == "__main__":

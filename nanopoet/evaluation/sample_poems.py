@@ -5,6 +5,7 @@ from tqdm import tqdm
 
 from nanopoet.common.device import Precision, autocast
 from nanopoet.models.base import LanguageModel
+from nanopoet.ops.linear import packed
 from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
 
 
@@ -28,7 +29,8 @@ def sample_poems(
     generator = torch.Generator(device).manual_seed(seed)
     model.to(device)
     poems: list[str] = []
-    with tqdm(total=count, unit="poem", disable=None, desc="writing poems") as bar:
+    progress = tqdm(total=count, unit="poem", disable=None, desc="writing poems")
+    with packed(model), progress as bar:
         while len(poems) < count:
             rows = min(batch_size, count - len(poems))
             context = torch.full((rows, 1), BEGIN_ID, device=device)  # (B, 1)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from nanopoet.common.device import Precision, autocast
 from nanopoet.evaluation.prediction import TokenScores
 from nanopoet.models.base import LanguageModel
+from nanopoet.ops.linear import packed
 from nanopoet.tokens.batches import check_length, windows_at
 from nanopoet.tokens.dataset import TokenArrays, target_stream
 
@@ -67,7 +68,7 @@ def score_tokens(
     nats, ranks = np.zeros(n), np.zeros(n, np.int32)
     confidence = np.zeros(n, np.float32)
     progress = tqdm(total=len(windows), unit="window", disable=None, desc="evaluating")
-    with torch.inference_mode(), progress as bar:
+    with torch.inference_mode(), packed(model), progress as bar:
         for i in range(0, len(windows), batch_size):
             starts, firsts = windows[i : i + batch_size].T
             inputs, targets = windows_at(stream, starts, block_size)

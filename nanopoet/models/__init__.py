@@ -1,1 +1,1 @@
-"""The two architectures, and how to sample from them."""
+"""The two architectures, sampling, and checkpoints."""

@@ -1,33 +1,38 @@
-"""Sampling from a model."""
+"""Sampling of tokens from a model."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from nanopoet.models.kv_cache import KVCache
+from nanopoet.ops.linear import packed
 
 
-class NextTokenModel(Protocol):
-    """A model from which one can sample; every `LanguageModel` is one.
+class NextTokenModel(nn.Module, ABC):
+    """A model from which one can sample.
 
     Attributes:
         block_size: longest T.
         lm_head: the output layer, (B, C) → (B, V).
-        training: whether the model is in training mode.
     """
 
     block_size: int
     lm_head: nn.Linear
-    training: bool
 
+    @abstractmethod
     def hidden(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
-        """(B, T) token ids → (B, T, C), the input of the output layer."""
+        """Compute (B, T) token ids → (B, T, C), the input of the output layer.
 
-    def train(self, mode: bool = True) -> Any:
-        """Put the model into training mode, or into evaluation mode."""
+        Args:
+            idx: the ids. With a cache that holds tokens, the single token that follows them.
+            cache: keys and values of the tokens before. Those of `idx` are added.
+
+        Raises:
+            ValueError: more than `block_size` tokens together.
+        """
 
 
 def generate(
@@ -42,7 +47,7 @@ def generate(
     stop_id: int | None = None,
     use_cache: bool = True,
 ) -> Tensor:
-    """Append sampled tokens; see `stream`, which gives them as they come.
+    """Append sampled tokens to (B, T) token ids. `stream` explains the arguments.
 
     Returns:
         (B, T + max_new_tokens) token ids, fewer if all sequences have stopped.
@@ -73,24 +78,28 @@ def stream(
     stop_id: int | None = None,
     use_cache: bool = True,
 ) -> Iterator[Tensor]:
-    """Sample tokens one at a time, seeing at most `block_size` of them.
+    """Sample one token of each sequence at a time.
 
-    A text that outgrows `block_size` goes on from its last `block_size // 2` tokens.
-    Between two steps model and thread are in the mode (training or evaluation, gradients or none)
-    in which they were, so one may stop asking at any time.
+    The model sees at most `block_size` tokens. A text that outgrows them goes on from its last
+    `block_size // 2` tokens. Between two steps, the model is in its own mode (training or
+    evaluation) again, and gradients are on or off as before. So the caller may stop at any time.
+
+    Weights are packed for the time of the text. A caller that generates many texts holds
+    `nanopoet.ops.linear.packed` open around all of them.
 
     Args:
         model: predicts the next token.
         idx: (B, T) token ids to continue, T at least 1.
-        max_new_tokens: how many to append.
-        temperature: divides the logits; 0 takes the likeliest token.
-        top_k: draw from the k likeliest tokens only; None from all.
-        top_p: draw from the likeliest tokens only, as many as it takes for their probabilities
-            to add up to it (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751).
+        max_new_tokens: number of tokens to append.
+        temperature: divides the logits. 0 takes the likeliest token.
+        top_k: draw from the k likeliest tokens only; None draws from all.
+        top_p: draw from the fewest likeliest tokens whose probabilities add up to `top_p`
+            (nucleus sampling, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751).
         generator: source of randomness on the model's device; torch's global one by default.
-        stop_id: a sequence that has got this token gets nothing but it; all of them, and it ends.
-        use_cache: keep keys and values; without it every step computes them all again, to the
-            same effect.
+        stop_id: after this token a sequence is padded with it. Generation ends when all
+            sequences have it.
+        use_cache: keep keys and values. Without the cache each step computes all of them again,
+            with the same result.
 
     Yields:
         (B, 1) token ids, the next of each sequence.
@@ -99,43 +108,46 @@ def stream(
     stopped = torch.zeros(len(idx), 1, dtype=torch.bool, device=idx.device)
     start = max(0, idx.shape[1] - model.block_size)  # of the context, in the text
     cache = KVCache(model.block_size)
-    # Autocast keeps weights that it has cast for the next step, but not in inference mode.
+    # Autocast keeps the weights it has cast for the next step, except in inference mode.
     cast = torch.is_autocast_enabled(idx.device.type)
-    for _ in range(max_new_tokens):
-        with torch.no_grad() if cast else torch.inference_mode(), _evaluating(model):
-            if idx.shape[1] - start > model.block_size:
-                start = idx.shape[1] - max(1, model.block_size // 2)
-                cache = KVCache(model.block_size)
-            seen = idx[going, start:]  # (b, T)
-            hidden = (
-                model.hidden(seen[:, cache.length :], cache) if use_cache else model.hidden(seen)
-            )
-            logits = model.lm_head(hidden[:, -1])  # (b, V)
-            # A number for each sequence, going or not: what one gets is up to no other.
-            points = torch.rand(len(idx), 1, generator=generator, device=idx.device)
-            sampled = _sample(logits, temperature, top_k, top_p, points[going])
-            if stop_id is None:
-                following = sampled
-            else:
-                following = torch.full_like(points, stop_id, dtype=idx.dtype)
-                following[going] = torch.where(stopped[going], stop_id, sampled)
-                stopped |= following == stop_id
-                left = (~stopped[going, 0]).nonzero()[:, 0]
-                if 2 * len(left) <= len(going):  # when half has stopped, the rest goes on alone
-                    cache.keep(left)
-                    going = going[left]
-            idx = torch.cat([idx, following], dim=1)
-        yield following.clone()  # of use in training again, as a tensor of inference mode is not
-        if stopped.all():
-            break
+    with packed(model):
+        for _ in range(max_new_tokens):
+            with torch.no_grad() if cast else torch.inference_mode(), _evaluating(model):
+                if idx.shape[1] - start > model.block_size:
+                    start = idx.shape[1] - max(1, model.block_size // 2)
+                    cache = KVCache(model.block_size)
+                seen = idx[going, start:]  # (b, T)
+                hidden = (
+                    model.hidden(seen[:, cache.length :], cache)
+                    if use_cache
+                    else model.hidden(seen)
+                )
+                logits = model.lm_head(hidden[:, -1])  # (b, V)
+                # One number for each sequence, stopped or not: no sequence depends on another.
+                points = torch.rand(len(idx), 1, generator=generator, device=idx.device)
+                sampled = _sample(logits, temperature, top_k, top_p, points[going])
+                if stop_id is None:
+                    following = sampled
+                else:
+                    following = torch.full_like(points, stop_id, dtype=idx.dtype)
+                    following[going] = torch.where(stopped[going], stop_id, sampled)
+                    stopped |= following == stop_id
+                    left = (~stopped[going, 0]).nonzero()[:, 0]
+                    if 2 * len(left) <= len(going):  # half have stopped: compute only the others
+                        cache.keep(left)
+                        going = going[left]
+                idx = torch.cat([idx, following], dim=1)
+            yield following.clone()  # a tensor of inference mode could not be trained on
+            if stopped.all():
+                break
 
 
 @contextmanager
-def _evaluating(model: NextTokenModel) -> Iterator[None]:
-    """Put a model into evaluation mode for a while."""
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode for the time of the block."""
     was_training = model.training
     if was_training:
-        model.train(False)
+        model.eval()
     try:
         yield
     finally:
@@ -150,7 +162,7 @@ def _sample(
     top_p: float,
     points: Tensor,
 ) -> Tensor:
-    """(B, V) logits and (B, 1) random numbers of [0, 1) → (B, 1) ids."""
+    """Draw (B, 1) ids from (B, V) logits and (B, 1) random numbers of [0, 1)."""
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)
     logits = logits.float()
@@ -164,10 +176,10 @@ def _sample(
         p = ordered.softmax(dim=-1)
         beyond = p.cumsum(dim=-1) - p >= top_p  # never the likeliest
         logits = logits.scatter(-1, ids, ordered.masked_fill(beyond, float("-inf")))
-    # A multinomial draws V random numbers a row, which takes longer than all the rest.
+    # `torch.multinomial` draws V random numbers a row, which takes longer than the rest together.
     share = torch.softmax(logits, dim=-1).cumsum(dim=-1)
     total = share[:, -1:].contiguous()
     point = total * points
-    # Rounding may put the point at the very end, behind the last id that is possible at all.
+    # Rounding may put the point at the very end, behind the last id with a probability above 0.
     last = torch.searchsorted(share, total)
     return torch.minimum(torch.searchsorted(share, point, right=True), last)

@@ -1,4 +1,4 @@
-"""Keys and values of the tokens that a model has seen, so that it need not see them again."""
+"""A cache of keys and values, so that a model computes each token of a text once."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,12 @@ from torch import Tensor
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, int]]
 """`KVCache.extend` of one layer."""
 
-_LEAST_ROOM = 16
-"""Tokens; room is doubled when it is full, so that short texts are not read with room for long."""
+_MIN_CAPACITY = 16
+"""Tokens. A full cache doubles its capacity, so that short texts do not read a long cache."""
 
 
 class KVCache:
-    """Room for the keys and values of B sequences in every layer.
+    """Keys and values of B sequences in every layer.
 
     Args:
         block_size: most tokens that it can hold.
@@ -25,36 +25,44 @@ class KVCache:
     def __init__(self, block_size: int) -> None:
         self.block_size = block_size
         self.length = 0
-        self._room: dict[int, list[Tensor]] = {}
+        self._layers: dict[int, list[Tensor]] = {}
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, int]:
-        """Add (B, H, T, D) keys and values of new tokens to a layer.
+        """Add keys and values of T new tokens to a layer.
+
+        `length` stays the same until `advance`, because each layer is extended in turn.
+
+        Args:
+            layer: number of the layer.
+            keys: (B, H, T, D), of the new tokens.
+            values: (B, H, T, D), of the new tokens.
 
         Returns:
-            keys and values of all tokens, the new ones included, and how many these are, L; with
-            zeros in what is left of their room, (B, H, R, D), L ≤ R. `length` stays until
-            `advance`, as each layer has its turn.
+            keys and values of all tokens, (B, H, S, D) each, S being the cache capacity; and the
+            number of tokens, L ≤ S. Zeros fill what is beyond L.
         """
         start, end = self.length, self.length + keys.shape[2]
-        room = self._room.get(layer)
-        if room is None or room[0].shape[2] < end:
-            room = self._room[layer] = [
-                self._larger(new, end, room[i] if room else new[:, :, :0])
+        held = self._layers.get(layer)
+        if held is None or held[0].shape[2] < end:
+            held = self._layers[layer] = [
+                self._enlarge(held[i] if held else new[:, :, :0], new, end)
                 for i, new in enumerate((keys, values))
             ]
-        for kept, new in zip(room, (keys, values), strict=True):
+        for kept, new in zip(held, (keys, values), strict=True):
             kept[:, :, start:end] = new
-        return room[0], room[1], end
+        return held[0], held[1], end
 
-    def _larger(self, new: Tensor, end: int, kept: Tensor) -> Tensor:
-        size = max(_LEAST_ROOM, 1 << (end - 1).bit_length())
-        left = min(size, self.block_size) - kept.shape[2]
-        return torch.cat([kept, kept.new_zeros(*new.shape[:2], left, new.shape[3])], dim=2)
+    def _enlarge(self, kept: Tensor, new: Tensor, end: int) -> Tensor:
+        capacity = max(_MIN_CAPACITY, 1 << (end - 1).bit_length())
+        added = min(capacity, self.block_size) - kept.shape[2]
+        return torch.cat([kept, kept.new_zeros(*new.shape[:2], added, new.shape[3])], dim=2)
 
     def advance(self, count: int) -> None:
-        """Count T new tokens as held, once every layer has them."""
+        """Count T new tokens as held, after every layer has been extended."""
         self.length += count
 
     def keep(self, rows: Tensor) -> None:
-        """Forget all sequences but some, (b,) indices into B."""
-        self._room = {layer: [kept[rows] for kept in room] for layer, room in self._room.items()}
+        """Drop all sequences except some, (b,) indices into B."""
+        self._layers = {
+            layer: [kept[rows] for kept in held] for layer, held in self._layers.items()
+        }

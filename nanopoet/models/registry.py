@@ -1,4 +1,4 @@
-"""The models by name."""
+"""The architectures by name."""
 
 from typing import Any
 
@@ -12,14 +12,19 @@ ARCHITECTURES: dict[str, type[LanguageModel]] = {
     "classic": GPTLanguageModel,
     "modern": Qwen3LanguageModel,
 }
+"""Name in `pretrain.architecture` and config.json → class."""
 
 
 def make_model(config: dict[str, Any], generator: torch.Generator | None = None) -> LanguageModel:
-    """A model with fresh weights out of what its `config` attribute says.
+    """Make a model with fresh weights.
+
+    Args:
+        config: `architecture` and the arguments of its class, as in `LanguageModel.config`.
+        generator: source of the initial weights; torch's global one by default.
 
     Raises:
         KeyError: an unknown architecture.
-        TypeError: arguments that this architecture does not take, or lacks.
+        TypeError: the architecture lacks an argument or does not take one.
     """
     arguments = dict(config)
     return ARCHITECTURES[arguments.pop("architecture")](**arguments, generator=generator)

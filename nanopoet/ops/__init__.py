@@ -1,1 +1,1 @@
-"""Operations that exist for speed alone: the same results as torch's own, in less time."""
+"""Operations that exist for speed alone: the results of torch's own in less time."""

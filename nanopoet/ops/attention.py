@@ -1,4 +1,4 @@
-"""Causal attention, by the quickest way that the device has."""
+"""Causal attention by the fastest method of the device."""
 
 from typing import Any
 
@@ -8,70 +8,76 @@ from torch import Tensor
 
 from nanopoet.ops.dropout import dropout
 
-SHORT = 256
-"""Longest T for which the CPU is quicker without its fused kernel: by 5.1 times at 128 and 1.2
-at 256, forward and backward, compiled, with AMX (torch 2.13, `python -m bench.ops`). In fp32
-and forward alone the fused kernel is the quicker one."""
+MAX_UNFUSED_LENGTH = 256
+"""Longest T for which a CPU is faster without its fused kernel.
 
-AT_ONCE = 128
-"""Most queries that a CPU answers together, so that the first ones leave out the later keys, which
-they do not see. All 256 at once take a tenth longer, forward and backward, 64 at once 3% (compiled,
-bf16, Zen 5)."""
+Forward and backward, compiled, with AMX, it is 5.1 times as fast at 128 and 1.2 times at 256
+(torch 2.13, `python -m bench.ops`). In a forward pass alone in fp32 the fused kernel is faster."""
 
-MANY = 8
-"""Least B from which the CPU is quicker when lone queries read all of a room, which lies in one
-piece, the part that is still empty included: writing takes a fifth less in bf16 with 32 at once."""
+QUERY_CHUNK_SIZE = 128
+"""Most queries that a CPU computes at once, so that early queries skip the keys after them.
+
+Forward and backward, compiled, in bf16 (Zen 5), 256 at once take a tenth longer, and 64 at once
+take 3% longer."""
+
+MIN_BATCH_FOR_FULL_CAPACITY = 8
+"""Least B from which single-token decoding on a CPU reads the cache up to its full capacity.
+
+The cache is contiguous as a whole, but not up to its length. Generation of 32 texts at once takes a
+fifth less time in bf16."""
 
 
 def causal_attention(
     q: Tensor, k: Tensor, v: Tensor, p: float = 0.0, length: int | None = None
 ) -> Tensor:
-    """What each position reads from itself and those before it.
+    """Attend from each position to itself and the positions before it.
 
     Args:
         q: (B, H, T, D) queries.
-        k: (B, K, T, D) keys, of which each head serves H / K heads of queries in a row; a lone
-            query (T = 1) sees all of them, however many.
-        v: their values.
+        k: (B, K, T, D) keys; each key head serves H / K consecutive query heads. In single-token
+            decoding (T = 1 query) there may be any number of keys, and the query sees all.
+        v: the values, in the shape of the keys.
         p: probability of dropping a weight.
-        length: number of keys and values where they have room for more, with zeros behind them.
+        length: number of keys and values, if the tensors have a larger capacity filled up with
+            zeros.
 
     Returns:
         (B, H, T, D) in the dtype of v.
     """
     T = q.shape[2]
     if length is not None:
-        if q.device.type == "cpu" and T == 1 and len(q) >= MANY:
-            return _whole_room(q, k, v, length)
+        if q.device.type == "cpu" and T == 1 and len(q) >= MIN_BATCH_FOR_FULL_CAPACITY:
+            return _over_full_capacity(q, k, v, length)
         k, v = k[:, :, :length], v[:, :, :length]
     backward = torch.is_grad_enabled() or v.dtype != torch.float32
-    if q.device.type == "cpu" and (p or (1 < T <= SHORT and backward)):
-        return _spelt_out(q, k, v, p)
+    if q.device.type == "cpu" and (p or (1 < T <= MAX_UNFUSED_LENGTH and backward)):
+        return _unfused(q, k, v, p)
     shared = k.shape[1] < q.shape[1]
     return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=T > 1, enable_gqa=shared)
 
 
-def _whole_room(q: Tensor, k: Tensor, v: Tensor, length: int) -> Tensor:
+def _over_full_capacity(q: Tensor, k: Tensor, v: Tensor, length: int) -> Tensor:
+    """Attend from (B, H, 1, D) to the first `length` of S keys, (B, K, S, D)."""
     empty = q.new_zeros(k.shape[2])
     empty[length:] = float("-inf")
-    keys, values = k.flatten(0, 1), v.flatten(0, 1)  # (B K, R, D)
+    keys, values = k.flatten(0, 1), v.flatten(0, 1)  # (B K, S, D)
     rows = q.reshape(len(keys), -1, q.shape[3])  # (B K, H / K, D)
     scores = torch.baddbmm(empty, rows, keys.transpose(1, 2), alpha=q.shape[3] ** -0.5)
     return torch.bmm(scores.softmax(dim=-1).to(v.dtype), values).view_as(q)
 
 
-def _spelt_out(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
+def _unfused(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
     T = q.shape[2]
-    size = T if p else AT_ONCE  # dropout draws for all weights together
+    size = T if p else QUERY_CHUNK_SIZE  # dropout draws for all weights together
     parts = [
-        _last_rows(queries, k[:, :, :end], v[:, :, :end], p)
+        _last_queries(queries, k[:, :, :end], v[:, :, :end], p)
         for queries, end in zip(torch.split(q, size, 2), range(size, T + size, size), strict=True)
     ]
     return torch.cat(parts, dim=2)
 
 
-def _last_rows(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
-    """Attention of the last S positions' queries, (B, H, S, D), to all T keys."""
+def _last_queries(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
+    """Attend from the last S of T positions, (B, H, S, D), to all T keys, (B, K, T, D)."""
     rows = q.reshape(*k.shape[:2], -1, q.shape[3])  # (B, K, H / K × S, D)
     scores = (rows @ k.transpose(-2, -1)).view(*q.shape[:3], -1)  # (B, H, S, T)
     weights: Tensor = _CausalSoftmax.apply(  # type: ignore[no-untyped-call]
@@ -82,10 +88,10 @@ def _last_rows(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
 
 
 class _CausalSoftmax(torch.autograd.Function):
-    """Softmax of scores times a scale, (B, H, S, T), whose rows are those of the last S of T
-    positions; each counts the scores up to its own.
+    """Softmax of scaled scores, (B, H, S, T), of the last S of T positions.
 
-    Keeps nothing but the weights for the way back, in the dtype of the scores.
+    Each row counts the scores up to its own position. Only the weights are kept for the backward
+    pass, in the dtype of the scores.
     """
 
     @staticmethod

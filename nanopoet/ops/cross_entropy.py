@@ -1,7 +1,7 @@
 """Cross-entropy of an output layer, a few rows at a time.
 
-The logits of a batch are its largest tensor by far: 64 × 256 tokens over
-11,868 characters take 778 MB in fp32. Nothing needs all of them at once.
+The logits of a batch are its largest tensor by far. For 64 × 256 tokens and 11,868 characters they
+take 778 MB in fp32. Nothing needs all of them at once.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def softmax_gradient(logits: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of R rows and its gradient, in one go.
+    """Compute the cross-entropy of R rows together with its gradient.
 
     Args:
         logits: (R, V).
@@ -21,8 +21,8 @@ def softmax_gradient(logits: Tensor, targets: Tensor, scale: float) -> tuple[Ten
         scale: weight of a row's loss in the total.
 
     Returns:
-        losses (R,), fp32, unscaled; gradient of the scaled total by the logits, (R, V), in
-        their dtype.
+        losses (R,), fp32, in nats, unscaled; gradient of the scaled total by the logits, (R, V),
+        in the dtype of the logits.
     """
     x, at = logits.float(), targets[:, None]
     largest = x.amax(dim=1, keepdim=True)
@@ -34,8 +34,8 @@ def softmax_gradient(logits: Tensor, targets: Tensor, scale: float) -> tuple[Ten
     return losses.squeeze(1), gradient
 
 
-def add_up(parts: list[Tensor]) -> Tensor:
-    """The sum of all (C, V) parts, in their order, as (V, C) in fp32."""
+def sum_transposed(parts: list[Tensor]) -> Tensor:
+    """Add (C, V) parts in their order → (V, C) in fp32."""
     total = parts[0].float()
     for part in parts[1:]:
         total = total + part
@@ -43,13 +43,14 @@ def add_up(parts: list[Tensor]) -> Tensor:
 
 
 class Kernels(NamedTuple):
-    """What the loss has besides matrix products: as it is written here, or compiled."""
+    """Functions of the loss besides its matmuls: as written here, or compiled."""
 
     softmax_gradient: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]] = softmax_gradient
-    add_up: Callable[[list[Tensor]], Tensor] = add_up
+    sum_transposed: Callable[[list[Tensor]], Tensor] = sum_transposed
 
 
-AS_WRITTEN = Kernels()
+EAGER_KERNELS = Kernels()
+"""The functions as written here."""
 
 
 def linear_cross_entropy(
@@ -57,19 +58,19 @@ def linear_cross_entropy(
     weight: Tensor,
     bias: Tensor | None,
     targets: Tensor,
-    kernels: Kernels = AS_WRITTEN,
+    kernels: Kernels = EAGER_KERNELS,
 ) -> Tensor:
-    """Mean cross-entropy, in nats and fp32, of softmax(x Wᵀ + b).
+    """Compute the mean cross-entropy, in nats and fp32, of softmax(x Wᵀ + b).
 
-    Computes the gradients on the way forward, so that each row's logits exist
-    once and briefly. Products run in autocast's dtype, all else in fp32.
+    The forward pass computes the gradients too, so that the logits of a row exist once and briefly.
+    Matmuls run in autocast's dtype, all else in fp32.
 
     Args:
         x: (N, C).
         weight: (V, C).
         bias: (V,) or None.
         targets: (N,) ids.
-        kernels: what it computes with, besides matrix products.
+        kernels: the functions besides matmuls.
     """
     loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         x, weight, bias, targets, kernels
@@ -80,7 +81,7 @@ def linear_cross_entropy(
 def token_cross_entropy(
     x: Tensor, output_layer: Callable[[Tensor], Tensor], targets: Tensor
 ) -> Tensor:
-    """Cross-entropy of each row, (N,) fp32 in nats; no gradient.
+    """Compute the cross-entropy of each row, (N,) fp32 in nats, without a gradient.
 
     Args:
         x: (N, C).
@@ -119,11 +120,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 loss, gradient = kernels.softmax_gradient(logits, targets[part], 1 / len(x))
                 losses.append(loss.sum())
                 torch.mm(gradient, matrix, out=grad_x[part])
-                # The other way round, (V, R) @ (R, C), oneDNN takes an eighth longer in bf16.
+                # As (V, R) @ (R, C) instead, oneDNN takes an eighth longer in bf16.
                 grad_weights.append(inputs[part].t().contiguous() @ gradient)
                 if grad_bias is not None:
                     grad_bias += gradient.sum(0, dtype=torch.float32)
-            grad_weight = kernels.add_up(grad_weights)
+            grad_weight = kernels.sum_transposed(grad_weights)
         ctx.save_for_backward(
             grad_x.to(x.dtype), grad_weight[:size], None if grad_bias is None else grad_bias[:size]
         )
@@ -137,8 +138,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def row_parts(x: Tensor) -> Iterator[slice]:
-    """Slices of the rows of x, (N, C), so few that their logits stay small, and enough to keep the
-    device busy.
+    """Yield slices of the rows of x, (N, C).
+
+    They are small enough that their logits take little memory, and large enough to keep the device
+    busy.
     """
     rows = 1024 if x.device.type == "cpu" else 8192
     for start in range(0, len(x), rows):
@@ -146,9 +149,9 @@ def row_parts(x: Tensor) -> Iterator[slice]:
 
 
 def logits_multiple(device: str) -> int:
-    """Of what the number of logits has to be a multiple for products to be quick.
+    """Return the multiple to which the vocabulary is padded on a type of device.
 
-    A GPU's quickest kernels want rows that begin at 16 bytes; it loses a third of the time of all
-    products of an output layer of 11,868 rows.
+    The fastest matmul kernels of a GPU want rows that begin at 16 bytes. Without padding, it loses
+    a third of the time of the matmuls of an output layer of 11,868 rows.
     """
     return 64 if device == "cuda" else 1

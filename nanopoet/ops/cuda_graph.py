@@ -1,4 +1,4 @@
-"""What a GPU runs again and again, launched at once."""
+"""CUDA graphs: a sequence of GPU kernels that is launched at once."""
 
 from collections.abc import Callable
 
@@ -9,19 +9,20 @@ from torch import Tensor
 class CudaGraph:
     """A function of tensors as a CUDA graph: its kernels without the Python that launches them.
 
-    A small model's kernels take less time than it takes to launch them one by one. What the
-    function reads and writes besides its arguments, such as weights and gradients, has to stay at
-    its place in memory, and it may not ask the GPU for a number.
+    The kernels of a small model take less time than launching them one by one. Weights, gradients
+    and other tensors that the function reads or writes besides its arguments have to stay at their
+    place in memory. The function may not copy a number from the GPU.
 
     Args:
-        function: runs a few times now, as warm-up, and then once for each call.
-        examples: arguments for it, with the shapes that all have.
+        function: called three times as warm-up and once for the capture; each call of the graph
+            runs its kernels.
+        examples: arguments of the function, with the shapes of all later ones.
     """
 
     def __init__(self, function: Callable[..., Tensor], *examples: Tensor) -> None:
         self._inputs = [example.clone() for example in examples]
         self._graph = torch.cuda.CUDAGraph()
-        # On a stream of its own, as CUDA asks: https://docs.pytorch.org/docs/stable/notes/cuda.html
+        # Warm-up has a stream of its own: https://docs.pytorch.org/docs/stable/notes/cuda.html
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -32,7 +33,7 @@ class CudaGraph:
             self._output = function(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """What the function gives; its effects on what it changes happen, too."""
+        """Run the kernels on new inputs, with all their effects, and return the output."""
         for place, value in zip(self._inputs, inputs, strict=True):
             place.copy_(value)
         self._graph.replay()

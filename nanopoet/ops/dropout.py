@@ -1,14 +1,18 @@
-"""Dropout that a CPU draws quickly."""
+"""Dropout with fast random numbers on a CPU."""
 
 import torch
 from torch import Tensor
 
 
 def dropout(x: Tensor, p: float) -> Tensor:
-    """Zero each element with probability p (in steps of 1/65536) and scale the rest by 1/(1 - p).
+    """Zero each element with probability p and scale the rest by 1/(1 - p).
 
-    What `F.dropout` does, several times faster on a CPU: one 64-bit draw serves
-    four elements. Uses torch's global generator.
+    It does what `F.dropout` does, several times faster on a CPU: one 64-bit random number serves
+    four elements. So p has steps of 1/65536. The numbers come from torch's global generator.
+
+    Args:
+        x: a tensor of any shape.
+        p: from 0, which draws no random numbers, to below 1.
     """
     if p == 0:
         return x

@@ -1,67 +1,71 @@
-"""A linear layer that multiplies in the quickest way that a CPU has where nothing is learned."""
+"""A linear layer that is faster on a CPU while its model evaluates or generates."""
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
-AMX = bool(torch.cpu.get_capabilities().get("amx_bf16"))
+HAS_AMX = bool(torch.cpu.get_capabilities().get("amx_bf16"))
+"""Whether this CPU has Intel's matrix extensions (AMX)."""
+
 _ONE_DNN = torch._C._has_mkldnn and platform.machine() in ("x86_64", "AMD64")
-PACKS = {
+CAN_PACK = {
     torch.float32: _ONE_DNN,
     torch.bfloat16: _ONE_DNN and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
 }
-"""Whether weights are packed for products in a dtype: on CPUs where that is known to be quick."""
+"""Dtype of a matmul → whether its weights are packed: on CPUs where that is known to be faster."""
 
-LARGE = 1 << 20
-"""Least number of weights with which a lone row in fp32 gets them packed on CPUs before AMX: an
-output layer has more, the matrices of a block have fewer. Measured on one, with AVX-512 (Zen 5),
-where writing a poem takes 3% less time by it."""
+MIN_WEIGHTS_FOR_ONE_ROW = 1 << 20
+"""Least number of weights that are packed for a single fp32 row on a CPU without AMX.
 
-_updates = 0
-"""Steps of any optimiser so far: torch does not count the changes that fused ones make."""
+An output layer has more, the matrices of a block have fewer. Generation takes 3% less time with it
+on a CPU with AVX-512 (Zen 5)."""
 
-
-def _count_update(*_: object) -> None:
-    global _updates
-    _updates += 1
-
-
-register_optimizer_step_post_hook(_count_update)
+_holders_lock = RLock()  # reentrant: the garbage collector may close a generator at any time
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, quicker on a CPU while no gradient is wanted, as in writing.
+    """`nn.Linear` that multiplies faster on a CPU inside `packed`.
 
-    Weights are packed once, in the order in which oneDNN reads them; one that has changed is
-    packed again. The operations are those that torch's own compiler uses for a frozen model.
-    A lone row in fp32 stays with MKL where AMX is, and elsewhere with weights that are few: packed
-    ones would cost more than they save or, on Zen 5, as much. MKL gets the row twice on CPUs before
-    AMX, as it is slow there with one. `python -m bench.ops` compares.
+    It is `F.linear` outside of `packed`, on other devices, and where gradients are enabled.
+
+    Inside, oneDNN reads the weights packed in its own order. These are the operations that torch's
+    compiler uses for a frozen model. Weights are packed at their first use in a dtype.
+
+    A single fp32 row, as in single-token decoding, is an exception. With AMX, MKL multiplies it.
+    Without AMX, the weights are packed from `MIN_WEIGHTS_FOR_ONE_ROW` on. With fewer weights MKL
+    gets the row twice, because it is slow with one row there. `python -m bench.ops` compares.
     """
 
-    _packed: tuple[tuple[object, ...], Tensor, Tensor] | None = None
+    _holders = 0  # open `packed` blocks
+    _packed: dict[torch.dtype, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) → (..., out_features)"""
-        if torch.is_grad_enabled() or x.device.type != "cpu":
+        """Multiply (..., in_features) → (..., out_features)."""
+        # Gradients first: torch's compiler then does not specialise on the state of packing.
+        if torch.is_grad_enabled() or x.device.type != "cpu" or (weights := self._packed) is None:
             return F.linear(x, self.weight, self.bias)
         autocast = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if autocast else x.dtype
-        packs = PACKS.get(dtype, False)
+        packs = CAN_PACK.get(dtype, False)
         if dtype == torch.float32 and x.numel() == self.in_features:
-            packs = packs and not AMX and self.weight.numel() >= LARGE
-            if not packs and not AMX:
+            packs = packs and not HAS_AMX and self.weight.numel() >= MIN_WEIGHTS_FOR_ONE_ROW
+            if not packs and not HAS_AMX:
                 return self._row_twice(x)
         if not packs:
             return F.linear(x, self.weight, self.bias)
+        if dtype not in weights:
+            weight = self.weight.detach().to(dtype)
+            weights[dtype] = torch.ops.mkldnn._reorder_linear_weight(weight)
         bias = None if self.bias is None else self.bias.to(dtype)
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x.to(dtype), self._packed_weight(dtype), bias, "none", [], ""
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x.to(dtype), weights[dtype], bias, "none", [], ""
         )
-        return product
+        return y
 
     def _row_twice(self, x: Tensor) -> Tensor:
         row = x.reshape(1, -1)
@@ -69,10 +73,29 @@ class Linear(nn.Linear):
         y = y if self.bias is None else y + self.bias
         return y.reshape(*x.shape[:-1], -1)
 
-    def _packed_weight(self, dtype: torch.dtype) -> Tensor:
-        weight = self.weight.detach()
-        state = weight.data_ptr(), weight._version, _updates, dtype
-        if self._packed is None or self._packed[0] != state:
-            packed = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype))
-            self._packed = state, weight, packed  # no other weight gets this one's address
-        return self._packed[2]
+
+@contextmanager
+def packed(model: nn.Module) -> Iterator[None]:
+    """Keep packed weights of every `Linear` of a model until the block ends.
+
+    Hold it open around all texts or batches that are computed with the same weights, since each
+    block packs again. The weights must not change inside. Blocks may be nested or overlap, in
+    several threads too. The last one that ends drops the packed weights.
+
+    Args:
+        model: a `Linear`, or a module that contains some.
+    """
+    layers = [module for module in model.modules() if isinstance(module, Linear)]
+    with _holders_lock:
+        for layer in layers:
+            if not layer._holders:
+                layer._packed = {}
+            layer._holders += 1
+    try:
+        yield
+    finally:
+        with _holders_lock:
+            for layer in layers:
+                layer._holders -= 1
+                if not layer._holders:
+                    layer._packed = None

@@ -24,6 +24,7 @@ from nanopoet.models.previous_token_heads import add_previous_token_heads
 from nanopoet.models.qwen3 import Qwen3LanguageModel
 from nanopoet.models.registry import make_model
 from nanopoet.ops.cuda_graph import CudaGraph
+from nanopoet.ops.linear import packed
 from nanopoet.params import PretrainParams
 from nanopoet.tokens.batches import check_length, epoch_windows, even_windows, random_windows
 from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
@@ -185,9 +186,10 @@ class Trainer:
 
     def _evaluate(self, record: StepRecord) -> StepRecord:
         """Add the validation loss and, in process 0, samples to a record."""
-        loss_val = self._mean_val_loss()
-        self._check_finite(loss_val=loss_val)
-        samples = self._write_samples() if distributed.rank() == 0 else None
+        with packed(self.model):
+            loss_val = self._mean_val_loss()
+            self._check_finite(loss_val=loss_val)
+            samples = self._write_samples() if distributed.rank() == 0 else None
         return replace(record, loss_val=loss_val, samples=samples)
 
     def _capture_graph(self) -> None:

@@ -1,8 +1,8 @@
 """The model as MLflow stores and serves it.
 
-MLflow runs this file to make the model ("models from code", so there is no pickle), with
-the artifact `poet`, a model folder, and a copy of `nanopoet` at hand, and nothing else of
-the project.
+MLflow runs this file to make the model ("models from code"), so that nothing is pickled. The file
+then has a copy of `nanopoet` and the artifact `poet`, a model folder, and nothing else of the
+project.
 """
 
 from typing import Any
@@ -17,16 +17,21 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.models.checkpoint import load_model
-from nanopoet.models.sampling import KNOBS, MOST_POEMS, Sampling, check_prompt
+from nanopoet.models.generate import generate
+from nanopoet.models.sampling import MOST_POEMS, Sampling, check_prompt
+from nanopoet.ops.linear import packed
 from nanopoet.tokens.tokenizer import BEGIN_ID
 
-_KINDS = {int: DataType.long, float: DataType.double}
+_TYPES = {"integer": DataType.long, "number": DataType.double}
 
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.string, "prompt")]),
     outputs=Schema([ColSpec(DataType.string, "prompt"), ColSpec(DataType.string, "poem")]),
     params=ParamSchema(
-        [ParamSpec(name, _KINDS[knob.kind], knob.default) for name, knob in KNOBS.items()]
+        [
+            ParamSpec(name, _TYPES[schema["type"]], schema["default"])
+            for name, schema in Sampling.properties().items()
+        ]
     ),
 )
 REQUIREMENTS = (
@@ -44,7 +49,7 @@ REQUIREMENTS = (
 
 
 class Poet(PythonModel):
-    """Continues each prompt; a prompt may be empty."""
+    """A model that continues prompts; a prompt may be empty."""
 
     def load_context(self, context: PythonModelContext) -> None:
         self.model, self.tokenizer = load_model(context.artifacts["poet"])
@@ -55,15 +60,23 @@ class Poet(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """`count` rows of prompt and poem for each row of the column `prompt`.
+        """Write `count` poems for each prompt.
+
+        Args:
+            context: not used; `load_context` has read it.
+            model_input: N rows with the column `prompt`.
+            params: values of `Sampling` that differ from the defaults.
+
+        Returns:
+            N × `count` rows with the columns `prompt` and `poem`.
 
         Raises:
-            MlflowException: a parameter is out of range, or a prompt too long; over HTTP, status
-                400.
+            MlflowException: a parameter is out of range, a prompt is too long, or there are too
+                many poems. Over HTTP it is status 400.
         """
         prompts = list(model_input["prompt"])
         try:
-            sampling = Sampling(**(params or {}))
+            sampling = Sampling.read(params or {})
             for prompt in prompts:
                 check_prompt(prompt)
             if len(prompts) * sampling.count > MOST_POEMS:
@@ -75,18 +88,17 @@ class Poet(PythonModel):
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
         generator = torch.Generator().manual_seed(sampling.seed)
         rows = []
-        for prompt in prompts:
-            begin = torch.tensor([[BEGIN_ID, *self.tokenizer.encode(prompt)]])
-            ids = self.model.generate(
-                begin.expand(sampling.count, -1),
-                sampling.max_new_tokens,
-                temperature=sampling.temperature,
-                top_k=sampling.top_k or None,
-                top_p=sampling.top_p,
-                generator=generator,
-                stop_id=BEGIN_ID,
-            )
-            rows += [(prompt, self.tokenizer.decode_poem(row)) for row in ids.tolist()]
+        with packed(self.model):
+            for prompt in prompts:
+                begin = torch.tensor([[BEGIN_ID, *self.tokenizer.encode(prompt)]])
+                ids = generate(
+                    self.model,
+                    begin.expand(sampling.count, -1),
+                    **sampling.arguments(),
+                    generator=generator,
+                    stop_id=BEGIN_ID,
+                )
+                rows += [(prompt, self.tokenizer.decode_poem(row)) for row in ids.tolist()]
         return pd.DataFrame(rows, columns=["prompt", "poem"])
 
 

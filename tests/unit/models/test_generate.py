@@ -4,7 +4,9 @@ import torch
 from nanopoet.common.device import Precision, autocast
 from nanopoet.models.base import LanguageModel
 from nanopoet.models.generate import _sample, generate, stream
-from nanopoet.ops.attention import MANY
+from nanopoet.ops import linear
+from nanopoet.ops.attention import MIN_BATCH_FOR_FULL_CAPACITY
+from nanopoet.ops.linear import Linear, packed
 
 
 @pytest.mark.parametrize("length", [1, 3, 8, 11])
@@ -17,7 +19,7 @@ def test_it_appends_and_goes_on_beyond_the_block(model: LanguageModel, length: i
     assert model.training
 
 
-@pytest.mark.parametrize("rows", [4, MANY])
+@pytest.mark.parametrize("rows", [4, MIN_BATCH_FOR_FULL_CAPACITY])
 @pytest.mark.parametrize("length", [1, 5, 8, 11])
 def test_the_cache_changes_nothing(model: LanguageModel, length: int, rows: int) -> None:
     context = torch.randint(30, (rows, length), generator=torch.Generator().manual_seed(1))
@@ -34,10 +36,10 @@ def test_the_cache_changes_nothing(model: LanguageModel, length: int, rows: int)
             for use_cache in (True, False)
         )
         assert torch.equal(with_cache, without)
-    assert len(set(with_cache[0].tolist())) > 5  # sampled, unlike greedy ones, they wander
+    assert len(set(with_cache[0].tolist())) > 5  # unlike greedy texts, sampled ones vary
 
 
-def test_within_the_block_it_sees_all_that_went_before(model: LanguageModel) -> None:
+def test_within_the_block_it_sees_all_tokens_before(model: LanguageModel) -> None:
     ids = generate(model, torch.tensor([[0]]), 7, temperature=0)
     for t in range(1, 8):
         logits, _ = model(ids[:, :t])
@@ -61,18 +63,18 @@ def test_a_cold_model_is_greedy(model: LanguageModel) -> None:
         assert ids[0, 1] == logits[0, -1].argmax()
 
 
-def test_a_stopped_sequence_gets_nothing_more(model: LanguageModel) -> None:
+def test_a_stopped_sequence_is_padded(model: LanguageModel) -> None:
     generator = torch.Generator().manual_seed(0)
     ids = model.generate(torch.tensor([[1], [2], [3]]), 500, generator=generator, stop_id=5)
     assert ids.shape[1] < 501
     for row in ids.tolist():
         first = row.index(5)
         assert set(row[first:]) == {5}
-    assert ids[:, -2].ne(5).any()  # it ended when the last one did
+    assert ids[:, -2].ne(5).any()  # generation ended with the last one
 
 
-def test_what_stops_leaves_the_others_as_they_are(model: LanguageModel) -> None:
-    """The half that has stopped is no longer computed: a sequence goes on as without it."""
+def test_stopped_sequences_leave_the_others_as_they_are(model: LanguageModel) -> None:
+    """When half have stopped, only the others are computed, with the same result."""
     context = torch.arange(1, 17)[:, None]
     together = generate(
         model, context, 60, generator=torch.Generator().manual_seed(0), stop_id=5
@@ -95,8 +97,36 @@ def test_a_stream_gives_what_generate_gives(model: LanguageModel) -> None:
     assert torch.equal(torch.cat([context, *steps], dim=1), whole)
 
 
+@pytest.mark.skipif(not linear.CAN_PACK[torch.float32], reason="oneDNN is not here")
+def test_weights_are_packed_once_a_text_or_longer(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 0
+    pack = torch.ops.mkldnn._reorder_linear_weight
+
+    def counted(weight: torch.Tensor) -> torch.Tensor:
+        nonlocal count
+        count += 1
+        result: torch.Tensor = pack(weight)
+        return result
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", counted)
+    layers = sum(isinstance(module, Linear) for module in model.modules())
+    context = torch.tensor([[1], [2]])
+    generate(model, context, 20)
+    assert count == layers
+    generate(model, context, 20)
+    assert count == 2 * layers
+    with packed(model):
+        for _ in range(3):
+            generate(model, context, 20)
+    assert count == 3 * layers
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_between_steps_all_is_as_it_was(model: LanguageModel, precision: Precision) -> None:
+def test_model_and_thread_are_in_their_own_mode_between_steps(
+    model: LanguageModel, precision: Precision
+) -> None:
     generator = torch.Generator().manual_seed(0)
     steps = stream(model.train(), torch.tensor([[1], [2]]), 30, generator=generator)
     for _ in range(3):
@@ -105,7 +135,7 @@ def test_between_steps_all_is_as_it_was(model: LanguageModel, precision: Precisi
         assert ids.shape == (2, 1)
         assert model.training
         assert not torch.is_inference_mode_enabled()
-        loss = model.loss(ids, ids)  # what comes out can be learned from, as inference cannot
+        loss = model.loss(ids, ids)  # one can train on the ids, unlike on tensors of inference
         torch.autograd.backward(loss)
     steps.close()  # type: ignore[attr-defined]
     assert model.training

@@ -3,10 +3,10 @@ import torch
 from nanopoet.models.kv_cache import KVCache
 
 
-def test_it_holds_what_it_was_given_and_zeros() -> None:
+def test_it_holds_keys_and_values_and_zeros() -> None:
     keys, values = torch.randn(2, 3, 2, 50, 4)
     cache = KVCache(block_size=50)
-    rooms = []
+    capacities = []
     for start, end in [(0, 5), *((i, i + 1) for i in range(5, 50))]:
         for layer, sign in enumerate((1, -1)):
             k, v, length = cache.extend(
@@ -18,8 +18,8 @@ def test_it_holds_what_it_was_given_and_zeros() -> None:
             assert not k[:, :, end:].any()
             assert not v[:, :, end:].any()
         cache.advance(end - start)
-        rooms.append(k.shape[2])
-    assert rooms == [16] * 12 + [32] * 16 + [50] * 18
+        capacities.append(k.shape[2])
+    assert capacities == [16] * 12 + [32] * 16 + [50] * 18
 
 
 def test_it_keeps_the_sequences_that_go_on() -> None:

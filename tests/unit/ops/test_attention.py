@@ -2,7 +2,12 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from nanopoet.ops.attention import AT_ONCE, MANY, SHORT, causal_attention
+from nanopoet.ops.attention import (
+    MAX_UNFUSED_LENGTH,
+    MIN_BATCH_FOR_FULL_CAPACITY,
+    QUERY_CHUNK_SIZE,
+    causal_attention,
+)
 
 
 def _qkv(T: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -11,7 +16,10 @@ def _qkv(T: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("K", [1, 3, 6])
-@pytest.mark.parametrize("T", [1, 2, 33, AT_ONCE, AT_ONCE + 1, SHORT, SHORT + 1])
+@pytest.mark.parametrize(
+    "T",
+    [1, 2, 33, QUERY_CHUNK_SIZE, QUERY_CHUNK_SIZE + 1, MAX_UNFUSED_LENGTH, MAX_UNFUSED_LENGTH + 1],
+)
 def test_it_is_torch_s_with_its_gradients(T: int, K: int) -> None:
     q = torch.randn(2, 6, T, 8, requires_grad=True)
     k, v = (torch.randn(2, K, T, 8, requires_grad=True) for _ in "kv")
@@ -41,18 +49,18 @@ def test_bf16_comes_out_as_bf16() -> None:
     torch.testing.assert_close(ours.float(), exact, atol=0.03, rtol=0.03)
 
 
-def test_a_lone_query_sees_all_keys() -> None:
+def test_single_token_decoding_sees_all_keys() -> None:
     q, k, v = _qkv(6)
     torch.testing.assert_close(
         causal_attention(q[:, :, -1:], k, v), causal_attention(q, k, v)[:, :, -1:]
     )
 
 
-@pytest.mark.parametrize("B", [1, MANY - 1, MANY])
+@pytest.mark.parametrize("B", [1, MIN_BATCH_FOR_FULL_CAPACITY - 1, MIN_BATCH_FOR_FULL_CAPACITY])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("T", [1, 5])
 @pytest.mark.parametrize("K", [1, 2, 4])
-def test_keys_may_have_room_for_more(K: int, T: int, dtype: torch.dtype, B: int) -> None:
+def test_keys_may_have_a_larger_capacity(K: int, T: int, dtype: torch.dtype, B: int) -> None:
     q, k, v = torch.randn(3, B, 4, 5, 8, dtype=dtype)
     q, k, v = q[:, :, -T:], k[:, :K], v[:, :K]
     keys, values = (torch.nn.functional.pad(x, (0, 0, 0, 11)) for x in (k, v))
