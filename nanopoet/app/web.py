@@ -1,12 +1,11 @@
-"""A page that writes poems, for whoever sits at this machine.
+"""The page that `nanopoet serve` opens, and what a program may ask of it.
 
-The page asks for poems with POST /poems, a JSON object of `prompt`, `form` and the knobs of
-`Sampling`, and gets JSON lines, each an event:
+POST /poems takes a JSON object, `PoemRequest`, and answers with JSON lines. Each line is an event:
 
 character   the next character of a poem, with the mark of its tone
-candidate   a form is wanted, and the poem of this number is being tried
-poem        a poem is done: its form, whether it rhymes and keeps the tones, its lines with marks
-none        a form was wanted, and no candidate had it
+candidate   the number of the poem that is being tried, where a form is wanted
+poem        a whole poem: its form, whether it rhymes and keeps the tones, its lines with marks
+none        no candidate had the wanted form
 """
 
 import errno
@@ -18,7 +17,6 @@ import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Self
 
@@ -27,6 +25,7 @@ import torch
 import uvicorn
 from anyio import CapacityLimiter, Lock, to_thread
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import Field, model_validator
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -38,71 +37,47 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nanopoet.app.writer import Writer
 from nanopoet.common.errors import NanopoetError
-from nanopoet.models.sampling import KNOBS, LONGEST_PROMPT, Sampling, check_prompt
+from nanopoet.models.sampling import LONGEST_PROMPT, Sampling, check_prompt
 from nanopoet.prosody.annotate import mark, mark_tone
 from nanopoet.prosody.forms import FORMS, can_become, style_of
 from nanopoet.prosody.rules import Verse
 
 MOST_REQUESTS = 4
-"""Under way at once: one poem is being written, the others wait for their turn."""
+"""Requests at once: one poem is being written, the others wait for their turn."""
 MOST_CANDIDATES = 200
-"""Poems begun for one in a wanted form, most of them given up within a line or two."""
+"""Poems begun for one in a wanted form. Most of them are given up within a line or two."""
 _LARGEST_BODY = 16 << 10
-"""Bytes; a prompt of 1000 characters has 12,000 where JSON escapes them all."""
-PAGE_KNOBS = KNOBS | {"count": KNOBS["count"]._replace(most=10)}
-"""What the page allows: as everywhere, but fewer poems at a time."""
+"""Bytes of a request. A prompt of 1000 characters has 12,000 where JSON escapes them all."""
 
 Event = dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What a request asks for.
+class PoemRequest(Sampling):
+    """A request for poems: how they begin, in which form, and how to sample them."""
 
-    Attributes:
-        prompt: how each poem begins.
-        form: one of `FORMS`, or None if any will do.
-        sampling: how to write.
-    """
+    prompt: str = Field("", description=f"a text of at most {LONGEST_PROMPT} characters")
+    form: str | None = Field(None, description=f"null, {', '.join(FORMS)}")
+    count: int = Field(1, ge=1, le=10, description="poems to write")
 
-    prompt: str
-    form: str | None
-    sampling: Sampling
-
-    @classmethod
-    def from_json(cls, raw: bytes) -> Self:
-        """Read the body of a request.
-
-        Raises:
-            NanopoetError: it says what is allowed.
-        """
-        try:
-            body = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            raise NanopoetError(f"the body is not JSON: {error.msg}") from None
-        known = ("prompt", "form", *KNOBS)
-        if not isinstance(body, dict) or not set(body) <= set(known):
-            raise NanopoetError(f"the body must be an object of nothing but {', '.join(known)}")
-        prompt, form = body.pop("prompt", ""), body.pop("form", None)
-        if not isinstance(prompt, str):
-            raise NanopoetError("the prompt must be a text")
-        check_prompt(prompt)
-        if form is not None and form not in list(FORMS):  # it may be anything that JSON has
-            raise NanopoetError(f"form = {form} is not allowed: null, {', '.join(FORMS)}")
-        if form is not None and not can_become(prompt, form):
-            raise NanopoetError(f"no {form} begins with {prompt}: its lines have other lengths")
-        sampling = Sampling(**body)
-        PAGE_KNOBS["count"].check("count", sampling.count)
-        return cls(prompt=prompt, form=form, sampling=sampling)
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_prompt(self.prompt)
+        if self.form is not None and self.form not in FORMS:
+            raise NanopoetError(f"form = {self.form} is not allowed: {self.allowed('form')}")
+        if self.form is not None and not can_become(self.prompt, self.form):
+            raise NanopoetError(
+                f"no {self.form} begins with {self.prompt}: its lines have other lengths"
+            )
+        return self
 
 
 def make_app(writer: Writer, hosts: list[str]) -> Starlette:
-    """The page and what it asks.
+    """Make the page and the service behind it.
 
     Args:
         writer: writes the poems.
-        hosts: names under which it may be called, against pages elsewhere that have their own
-            name lead here (DNS rebinding); `*` for all.
+        hosts: names by which a browser may call it, `*` for all. They keep out pages elsewhere
+            whose own name leads here (DNS rebinding).
     """
     turn, thread = Lock(), CapacityLimiter(1)
     page, policy = _render_page()
@@ -111,7 +86,8 @@ def make_app(writer: Writer, hosts: list[str]) -> Starlette:
         return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
     async def write(request: Request) -> Response:
-        # A page elsewhere cannot send this type without asking first, and nobody grants it.
+        # A browser lets a page elsewhere send this type only if this server allows it, and it
+        # does not (https://developer.mozilla.org/docs/Web/HTTP/Guides/CORS).
         if request.headers.get("content-type", "").split(";")[0] != "application/json":
             raise HTTPException(415, "the body must be application/json")
         body = b""
@@ -119,14 +95,14 @@ def make_app(writer: Writer, hosts: list[str]) -> Starlette:
             body += part
             if len(body) > _LARGEST_BODY:
                 raise HTTPException(413, f"the body must have at most {_LARGEST_BODY} bytes")
-        wish = Wish.from_json(body)
+        wanted = PoemRequest.read(body)
 
         async def lines() -> AsyncIterator[bytes]:
-            generator = torch.Generator().manual_seed(wish.sampling.seed)
-            for _ in range(wish.sampling.count):
+            generator = torch.Generator().manual_seed(wanted.seed)
+            for _ in range(wanted.count):
                 async with turn:
-                    events = write_events(writer, wish, generator)
-                    # Step by step, so that it stops where it is when the reader has gone.
+                    events = write_events(writer, wanted, generator)
+                    # Step by step, so that writing stops as soon as the reader has gone.
                     while event := await to_thread.run_sync(next, events, None, limiter=thread):
                         yield orjson.dumps(event) + b"\n"
 
@@ -154,23 +130,32 @@ def make_app(writer: Writer, hosts: list[str]) -> Starlette:
     )
 
 
-def write_events(writer: Writer, wish: Wish, generator: torch.Generator) -> Iterator[Event]:
-    """Write one poem and yield what happens on the way, an event for each character at least."""
-    if wish.form is None:
-        text = ""
-        for character in chain(wish.prompt, writer.stream(wish.prompt, wish.sampling, generator)):
-            text += character
-            yield {"event": "character", **mark_tone(character)}
-        yield _poem_event(text)
+def write_events(
+    writer: Writer, wanted: PoemRequest, generator: torch.Generator
+) -> Iterator[Event]:
+    """Write one poem, and yield at least one event for each character."""
+    if wanted.form is not None:
+        yield from _try_candidates(writer, wanted, wanted.form, generator)
         return
+    text = ""
+    for character in chain(wanted.prompt, writer.stream(wanted.prompt, wanted, generator)):
+        text += character
+        yield {"event": "character", **mark_tone(character)}
+    yield _poem_event(text)
+
+
+def _try_candidates(
+    writer: Writer, wanted: PoemRequest, form: str, generator: torch.Generator
+) -> Iterator[Event]:
+    """Begin poems until one has the form; give up each poem that can no longer have it."""
     for number in range(1, MOST_CANDIDATES + 1):
-        text = wish.prompt
-        for character in writer.stream(wish.prompt, wish.sampling, generator):
+        text = wanted.prompt
+        for character in writer.stream(wanted.prompt, wanted, generator):
             yield {"event": "candidate", "number": number, "most": MOST_CANDIDATES}
             text += character
-            if not can_become(text, wish.form):
+            if not can_become(text, form):
                 break
-        if Verse.of(text).form == style_of(wish.form):
+        if Verse.of(text).form == style_of(form):
             yield _poem_event(text)
             return
     yield {"event": "none", "candidates": MOST_CANDIDATES}
@@ -190,7 +175,7 @@ def _poem_event(text: str) -> Event:
 
 
 class _Bounded:
-    """Lets so many requests in at once and turns others away."""
+    """An app that takes `MOST_REQUESTS` requests at once and refuses others with status 503."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app, self._free = app, MOST_REQUESTS
@@ -212,13 +197,16 @@ def _refusal(status: int, text: str, headers: Any = None) -> Response:
 
 
 def _render_page() -> tuple[str, str]:
-    """The page, and a policy that lets it run its own script and style and nothing else."""
+    """Render the page, and a policy that allows its own script and style and nothing else."""
     environment = Environment(
         loader=PackageLoader("nanopoet", "templates"), autoescape=True, undefined=StrictUndefined
     )
     page = environment.get_template("web.html.jinja").render(
         forms={form: style_of(form) for form in FORMS},
-        knobs=PAGE_KNOBS,
+        parameters={
+            name: schema | {"allowed": PoemRequest.allowed(name)}
+            for name, schema in PoemRequest.properties().items()
+        },
         longest_prompt=LONGEST_PROMPT,
     )
     own = {}
@@ -243,20 +231,20 @@ def serve(writer: Writer, host: str, port: int) -> None:
         port: 0 takes any that is free.
 
     Raises:
-        NanopoetError: one cannot listen there.
+        NanopoetError: this machine cannot listen there.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            what = f"port {port} is taken: give another with --port, or 0 for any that is free"
+            problem = f"port {port} is taken: give another with --port, or 0 for any that is free"
         else:
-            what = f"cannot listen there ({error.strerror}): give another --host or --port"
-        raise NanopoetError(f"{host}: {what}") from None
+            problem = f"cannot listen there ({error.strerror}): give another --host or --port"
+        raise NanopoetError(f"{host}: {problem}") from None
     hosts = ["localhost", "127.0.0.1", "::1", "[::1]"]
     if not _is_loopback(host):
-        print(f"note: whoever reaches {host} can use the page", file=sys.stderr)
+        print(f"note: everyone who reaches {host} can use the page", file=sys.stderr)
         hosts = ["*"]
     name = f"[{host}]" if ":" in host else host
     with listening:

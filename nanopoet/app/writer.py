@@ -1,4 +1,4 @@
-"""One poem at a time, character by character; and poems in a wanted form."""
+"""Writing of one poem at a time, character by character."""
 
 from collections.abc import Iterator
 
@@ -22,20 +22,17 @@ class Writer:
         self.model, self.tokenizer = model, tokenizer
 
     def stream(self, prompt: str, sampling: Sampling, generator: torch.Generator) -> Iterator[str]:
-        """Yield the characters of one poem that follow the prompt, as they are sampled.
+        """Sample one poem, and yield its characters after the prompt.
 
         Args:
             prompt: how the poem begins; may be empty.
-            sampling: how to sample; `seed` and `count` are the caller's business.
+            sampling: how to sample. The caller applies its `seed` and its `count`.
             generator: source of randomness.
         """
         ids = stream(
             self.model,
             torch.tensor([[BEGIN_ID, *self.tokenizer.encode(prompt)]]),
-            sampling.max_new_tokens,
-            temperature=sampling.temperature,
-            top_k=sampling.top_k or None,
-            top_p=sampling.top_p,
+            **sampling.arguments(),
             generator=generator,
             stop_id=BEGIN_ID,
         )
@@ -44,7 +41,7 @@ class Writer:
                 yield self.tokenizer.decode([following])
 
     def unknown(self, prompt: str) -> str:
-        """The characters of a prompt that the vocabulary lacks, each once."""
+        """Return the characters of a prompt that the vocabulary lacks, each once."""
         unknown_id = SPECIAL_TOKENS.index(UNKNOWN)
         ids = self.tokenizer.encode(prompt)
         missing = [c for c, id_ in zip(prompt, ids, strict=True) if id_ == unknown_id]

@@ -1,80 +1,108 @@
-"""The knobs of writing, with one name, one default and one range wherever they are turned."""
+"""Parameters of writing, the same for the command, the page and the model that MLflow serves."""
 
-from dataclasses import dataclass, fields
-from numbers import Integral, Real
-from typing import Any, NamedTuple
+import reprlib
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from nanopoet.common.errors import NanopoetError
 
 MOST_POEMS = 256
-"""Of one request: 256 at once take some seconds on two cores and some hundred megabytes."""
+"""Poems of one request: 256 at once take some seconds on two cores and some hundred MB."""
 LONGEST_PROMPT = 1000
-"""Characters."""
+"""Characters of a prompt, at most."""
+
+_TYPE_ERRORS = {"float_type": "it must be a number, ", "int_type": "it must be a whole number, "}
 
 
-class Knob(NamedTuple):
-    """What a parameter may be.
+class Sampling(BaseModel):
+    """How to write poems; each parameter has a default, a range and a description.
 
-    Attributes:
-        kind: `int` or `float`.
-        default: its value where none is given.
-        least: smallest value.
-        most: largest value.
-        meaning: in a few words.
+    `Sampling.read` checks values from outside. The constructor raises pydantic's own error.
     """
 
-    kind: type[int] | type[float]
-    default: float
-    least: float
-    most: float
-    meaning: str
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    @property
-    def range(self) -> str:
-        """What is allowed, in words."""
-        return f"{self.least:g} to {self.most:.10g} ({self.meaning})"
+    max_new_tokens: int = Field(
+        100, ge=1, le=1000, description="characters after the prompt, at most"
+    )
+    temperature: float = Field(
+        1.0, ge=0, le=10, description="below 1 favours likely characters, 0 takes the likeliest"
+    )
+    top_k: int = Field(
+        0, ge=0, le=100_000, description="draw from this many of the likeliest; 0 draws from all"
+    )
+    top_p: float = Field(
+        1.0, ge=1e-6, le=1, description="draw from the likeliest that have this probability"
+    )
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="the same seed writes the same poems")
+    count: int = Field(1, ge=1, le=MOST_POEMS, description="poems for each prompt")
 
-    def check(self, name: str, value: Any) -> None:
-        """Refuse a value of the parameter `name` that is of another kind or out of range.
+    @classmethod
+    def read(cls, values: Mapping[str, Any] | bytes) -> Self:
+        """Check values from outside.
+
+        Args:
+            values: name → value, or the text of a JSON object of them.
 
         Raises:
-            NanopoetError: it says what is allowed.
+            NanopoetError: a name is unknown, or a value has another type or is out of range.
         """
-        kind = Integral if self.kind is int else Real
-        number = isinstance(value, kind) and not isinstance(value, bool)
-        if not (number and self.least <= value <= self.most):  # NaN is not, either
-            noun = "a whole number, " if self.kind is int else ""
-            raise NanopoetError(f"{name} = {value} is not allowed: {noun}{self.range}")
+        try:
+            if isinstance(values, bytes):
+                return cls.model_validate_json(values)
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise NanopoetError(cls._explain(error.errors(include_url=False)[0])) from None
 
+    @classmethod
+    def properties(cls) -> dict[str, Any]:
+        """Return the JSON schema of each parameter.
 
-KNOBS = {
-    "max_new_tokens": Knob(int, 100, 1, 1000, "characters beyond the prompt, at most"),
-    "temperature": Knob(float, 1.0, 0, 10, "below 1 plays safe, 0 takes the likeliest"),
-    "top_k": Knob(int, 0, 0, 100_000, "draw from so many of the likeliest; 0 from all"),
-    "top_p": Knob(float, 1.0, 1e-6, 1, "draw from the likeliest, up to this probability"),
-    "seed": Knob(int, 0, 0, 2**32 - 1, "the same seed writes the same poems"),
-    "count": Knob(int, 1, 1, MOST_POEMS, "poems for each prompt"),
-}
+        >>> Sampling.properties()["count"]["maximum"], Sampling.properties()["count"]["default"]
+        (256, 1)
+        """
+        properties: dict[str, Any] = cls.model_json_schema()["properties"]
+        return properties
 
+    @classmethod
+    def allowed(cls, name: str) -> str:
+        """Say what a parameter may be.
 
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """A value for each of `KNOBS`.
+        >>> Sampling.allowed("seed")
+        '0 to 4294967295 (the same seed writes the same poems)'
+        """
+        schema = cls.properties()[name]
+        if "maximum" not in schema:
+            return f"{schema['description']}"
+        return f"{schema['minimum']:g} to {schema['maximum']:.10g} ({schema['description']})"
 
-    Raises:
-        NanopoetError: one is of another kind or out of its range.
-    """
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of `nanopoet.models.generate.generate` and `stream`."""
+        return {
+            "max_new_tokens": self.max_new_tokens,
+            "temperature": self.temperature,
+            "top_k": self.top_k or None,
+            "top_p": self.top_p,
+        }
 
-    max_new_tokens: int = 100
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    seed: int = 0
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            KNOBS[field.name].check(field.name, getattr(self, field.name))
+    @classmethod
+    def _explain(cls, problem: ErrorDetails) -> str:
+        """Put one of pydantic's findings into one line."""
+        kind, known = problem["type"], ", ".join(cls.model_fields)
+        if kind == "json_invalid":
+            return f"the body is not JSON: {problem['ctx']['error']}"
+        if kind == "value_error":  # of a check of ours, with a message of its own
+            return str(problem["ctx"]["error"])
+        if not problem["loc"]:
+            return f"the body must be an object of nothing but {known}"
+        name = str(problem["loc"][0])
+        if kind == "extra_forbidden":
+            return f"{name} is unknown: known are {known}"
+        value = reprlib.repr(problem["input"])
+        return f"{name} = {value} is not allowed: {_TYPE_ERRORS.get(kind, '')}{cls.allowed(name)}"
 
 
 def check_prompt(prompt: str) -> None:

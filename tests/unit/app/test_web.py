@@ -145,20 +145,22 @@ def test_if_no_candidate_has_the_form_it_says_so() -> None:
     ("body", "status", "message"),
     [
         (b"{", 400, "the body is not JSON"),
-        ([], 400, "the body must be an object of nothing but prompt, form, max_new_tokens"),
-        ({"temprature": 1}, 400, "the body must be an object of nothing but prompt"),
-        ({"prompt": 1}, 400, "the prompt must be a text"),
+        ([], 400, "the body must be an object of nothing but max_new_tokens, temperature"),
+        ({"temprature": 1}, 400, "temprature is unknown: known are max_new_tokens, temperature"),
+        ({"prompt": 1}, 400, "prompt = 1 is not allowed: a text of at most 1000 characters"),
         ({"prompt": "山" * 1001}, 400, "a prompt of 1001 characters is not allowed: at most 1000"),
         (b'{"prompt": "\\ud800"}', 400, "the body is not JSON"),
         ({"form": "十四行"}, 400, "form = 十四行 is not allowed: null, 五绝, 七绝, 五律, 七律"),
         ({"form": ["五绝"]}, 400, "form = ['五绝'] is not allowed"),
         ({"form": "五绝", "prompt": "白日依山盡黃"}, 400, "no 五绝 begins with 白日依山盡黃"),
-        ({"count": 11}, 400, "count = 11 is not allowed: a whole number, 1 to 10"),
-        ({"count": 1.5}, 400, "count = 1.5 is not allowed"),
+        ({"count": 11}, 400, "count = 11 is not allowed: 1 to 10 (poems to write)"),
+        ({"count": 1.5}, 400, "count = 1.5 is not allowed: it must be a whole number, 1 to"),
         ({"count": True}, 400, "count = True is not allowed"),
         ({"top_p": 0}, 400, "top_p = 0 is not allowed: 1e-06 to 1"),
-        ({"temperature": "warm"}, 400, "temperature = warm is not allowed: 0 to 10"),
-        ({"seed": -1}, 400, "seed = -1 is not allowed: a whole number, 0 to 4294967295"),
+        ({"temperature": "0.8"}, 400, "temperature = '0.8' is not allowed: it must be a number, 0"),
+        ({"temperature": "warm" * 1000}, 400, "it must be a number, 0 to 10"),
+        (b'{"temperature": NaN}', 400, "temperature = nan is not allowed: 0 to 10"),
+        ({"seed": -1}, 400, "seed = -1 is not allowed: 0 to 4294967295"),
         ({"prompt": " " * 20_000}, 413, "the body must have at most 16384 bytes"),
     ],
 )
@@ -167,7 +169,10 @@ def test_what_is_not_allowed_gets_one_sentence(
 ) -> None:
     answer = ask(page_address, body)
     assert answer[0] == status
-    assert message in answer[1][0]["error"]
+    error = answer[1][0]["error"]
+    assert message in error
+    assert "\n" not in error
+    assert len(error) < 200
 
 
 @pytest.fixture(scope="module")
