@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from rapidfuzz.distance import LCSseq
 from tqdm import tqdm
 
 from nanopoet.corpus.external_groups import Buckets
@@ -162,23 +163,9 @@ def _links(rows: Array, count: int) -> Iterator[Array]:
 
 
 def is_near(a: str, b: str) -> bool:
-    return 5 * common_length(a, b) > 3 * max(min(len(a), len(b)), _SHORTEST)
+    """Tell whether two texts have enough characters in common, in the same order.
 
-
-def common_length(a: str, b: str) -> int:
-    """Length of the longest common subsequence, with one bit for each character of `a`.
-
-    A bit of `open_` falls when the subsequence grows there (Hyyrö 2004).
-
-    >>> common_length("停車坐愛楓林晚", "停車閑坐楓林曉")
-    5
+    >>> is_near("白日依山盡黃河入海流欲窮千里目", "白日依山盡黄河入海流欲窮千里目")
+    True
     """
-    where: dict[str, int] = {}
-    for i, character in enumerate(a):
-        where[character] = where.get(character, 0) | 1 << i
-    every = (1 << len(a)) - 1
-    open_ = every
-    for character in b:
-        hits = open_ & where.get(character, 0)
-        open_ = (open_ + hits) | (open_ - hits)
-    return len(a) - (open_ & every).bit_count()
+    return 5 * LCSseq.similarity(a, b) > 3 * max(min(len(a), len(b)), _SHORTEST)

@@ -1,8 +1,8 @@
-"""Token arrays on disk, and batches out of them."""
+"""Token arrays: the contents of poems as ids, in memory or mapped from files."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -11,24 +11,17 @@ from nanopoet.common.files import atomic_write
 from nanopoet.common.types import Array
 from nanopoet.tokens.tokenizer import BEGIN_ID
 
-_HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00(?P<size>..)"
-    rb"\{'descr': '(?P<dtype>[<|][ui][1248])', 'fortran_order': False, "
-    rb"'shape': \((?P<length>[1-9]\d{0,17}),\), \} *\n",
-    re.DOTALL,
-)
-"""Of a `.npy` file, version 1.0, with one dimension that is not empty.
-(https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html)"""
-_LONGEST_HEADER = 256
+TOKENS, OFFSETS = "tokens.npy", "offsets.npy"
+"""Names of the two files of a folder of token arrays."""
 
 
 @dataclass(frozen=True)
 class TokenArrays:
-    """The contents of N poems, concatenated; where they are separated, each begins with BEGIN.
+    """The contents of N poems as n token ids, one poem after the other.
 
     Attributes:
         tokens: (n,) ids, uint16 or uint32.
-        offsets: (N + 1,) int64; poem i is `tokens[offsets[i]:offsets[i + 1]]`, its BEGIN included.
+        offsets: (N + 1,) int64; poem i is `tokens[offsets[i]:offsets[i + 1]]`, BEGIN included.
     """
 
     tokens: Array
@@ -41,53 +34,67 @@ class TokenArrays:
 
     @property
     def characters(self) -> Array:
-        """Number of characters in each poem, (N,) int64: separators do not count."""
+        """Number of characters of each poem, (N,) int64; BEGIN does not count."""
         return np.diff(self.offsets) - self.separated
 
     def save(self, folder: str | Path) -> None:
-        """Write `tokens.npy` and `offsets.npy`."""
-        for name, array in (("tokens", self.tokens), ("offsets", self.offsets)):
-            with atomic_write(Path(folder) / f"{name}.npy") as file:
+        """Write `tokens.npy` and `offsets.npy` into a folder, which is created if missing."""
+        for name, array in ((TOKENS, self.tokens), (OFFSETS, self.offsets)):
+            with atomic_write(Path(folder) / name) as file:
                 np.save(file, array, allow_pickle=False)
 
     @classmethod
-    def load(cls, folder: str | Path) -> "TokenArrays":
-        """Memory-map what `save` wrote.
+    def load(cls, folder: str | Path) -> Self:
+        """Memory-map the files that `save` wrote.
 
         Raises:
-            NanopoetError: a file is missing, damaged or does not fit the other.
+            FileError: a file is missing or damaged, or does not fit the other file.
         """
-        tokens = _map(Path(folder) / "tokens.npy", "ui")
-        offsets = _map(Path(folder) / "offsets.npy", "i")
+        tokens = _map(Path(folder) / TOKENS, "ui")
+        offsets = _map(Path(folder) / OFFSETS, "i")
         ends = len(offsets) >= 2 and offsets[0] == 0 and offsets[-1] == len(tokens)
         if not ends or (np.diff(offsets) < 0).any():
-            raise FileError(Path(folder) / "offsets.npy", "does not fit tokens.npy")
+            raise FileError(Path(folder) / OFFSETS, f"does not fit {TOKENS}")
         return cls(tokens, offsets)
 
 
 def _map(path: Path, kinds: str) -> Array:
-    """Memory-map a `.npy` file that this module wrote; whatever else NumPy can read is refused.
+    """Memory-map a `.npy` file with one dimension, after checking that it is whole.
 
-    NumPy's own reader evaluates the header as Python and raises whatever comes of that.
+    Args:
+        path: the file.
+        kinds: what the dtype may be, by NumPy's letters: `i` signed, `u` unsigned integers.
+
+    Raises:
+        FileError: the file is missing, damaged, empty or holds something else.
     """
     damaged = FileError(path, "damaged token array")
     try:
         with open(path, "rb") as file:
-            head = _HEADER.match(file.read(_LONGEST_HEADER))
-            size = file.seek(0, 2)
+            # A header of version 1.0 is at most 64 KiB long, one of a later version 4 GiB.
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise damaged
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            start, size = file.tell(), file.seek(0, 2)
     except FileNotFoundError:
         raise FileError(path, "no such file") from None
-    if not head:
+    except OSError:
+        raise
+    except Exception:  # NumPy evaluates the header as Python, which can raise almost anything
+        raise damaged from None
+    if len(shape) != 1 or shape[0] < 1 or dtype.kind not in kinds or not dtype.isnative:
         raise damaged
-    dtype, length, start = np.dtype(head["dtype"].decode()), int(head["length"]), head.end()
-    told = int.from_bytes(head["size"], "little")
-    if dtype.kind not in kinds or told != start - 10 or size != start + length * dtype.itemsize:
+    if size != start + shape[0] * dtype.itemsize:
         raise damaged
-    return np.memmap(path, dtype, "r", start, (length,))
+    return np.memmap(path, dtype, "r", start, shape)
 
 
 def target_stream(arrays: TokenArrays) -> Array:
-    """(n + 1,) ids: BEGIN, then the n tokens to predict, each after all that stand before it."""
+    """Return BEGIN and the n tokens to predict, (n + 1,): each id is to follow from those before.
+
+    Token arrays that are separated begin with BEGIN already; then a BEGIN at the end completes the
+    last poem.
+    """
     begin = np.array([BEGIN_ID], dtype=arrays.tokens.dtype)
     parts = [arrays.tokens, begin] if arrays.separated else [begin, arrays.tokens]
     return np.concatenate(parts)

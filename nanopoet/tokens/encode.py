@@ -1,22 +1,29 @@
-"""Poems → token arrays."""
+"""Encoding of poems as token arrays."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from nanopoet.common.files import atomic_write
 from nanopoet.common.types import Array
 from nanopoet.corpus.poems import Poem
-from nanopoet.tokens.dataset import TokenArrays
+from nanopoet.tokens.dataset import OFFSETS, TOKENS, TokenArrays
 from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
+
+_POEMS = 4096
+"""Poems encoded at once: enough for NumPy to be fast, few enough for memory."""
 
 
 def encode_poems(poems: Iterable[Poem], tokenizer: CharTokenizer, separate: bool) -> TokenArrays:
-    """Encode the contents of poems, if `separate` with BEGIN before each.
+    """Encode the contents of N poems as arrays in memory.
+
+    Args:
+        poems: the poems, read once.
+        tokenizer: the vocabulary; a character that it lacks becomes the token U.
+        separate: whether to put BEGIN before each poem.
 
     >>> poems = [Poem(content=c, title="", author="", style="") for c in ("春眠", "不覺曉")]
     >>> tokenizer = CharTokenizer(poems)
@@ -29,32 +36,48 @@ def encode_poems(poems: Iterable[Poem], tokenizer: CharTokenizer, separate: bool
     """
     parts = list(_encoded(poems, tokenizer, separate))
     tokens = np.concatenate([np.empty(0, tokenizer.dtype), *(ids for ids, _ in parts)])
-    ends = np.concatenate([np.zeros(1, np.int64), *(ends for _, ends in parts)])
-    return TokenArrays(tokens, ends)
+    offsets = np.concatenate([np.zeros(1, np.int64), *(ends for _, ends in parts)])
+    return TokenArrays(tokens, offsets)
 
 
 def encode_to(
     folder: str | Path, poems: Iterable[Poem], tokenizer: CharTokenizer, separate: bool
 ) -> TokenArrays:
-    """`encode_poems` into the files of a folder, without holding more than a few thousand poems."""
-    folder = Path(folder)
-    with (
-        _growing_array(folder / "tokens.npy", tokenizer.dtype) as tokens,
-        _growing_array(folder / "offsets.npy", np.dtype(np.int64)) as offsets,
-    ):
-        offsets(np.zeros(1, np.int64))
+    """Encode poems into the files of a folder, with the bytes that `TokenArrays.save` writes.
+
+    Tokens go to the file as they come, because counting them first would read all poems twice.
+    Memory holds a few thousand poems and 8 bytes for each poem.
+
+    Args:
+        folder: created if it is missing.
+        poems: the poems, read once.
+        tokenizer: the vocabulary; a character that it lacks becomes the token U.
+        separate: whether to put BEGIN before each poem.
+
+    Returns:
+        The arrays, memory-mapped from the files.
+    """
+    offsets = [np.zeros(1, np.int64)]
+    with atomic_write(Path(folder) / TOKENS) as file:
+        _write_header(file, tokenizer.dtype, 0)
+        start = file.tell()
         for ids, ends in _encoded(poems, tokenizer, separate):
-            tokens(ids)
-            offsets(ends)
+            file.write(ids.tobytes())
+            offsets.append(ends)
+        file.seek(0)
+        _write_header(file, tokenizer.dtype, int(offsets[-1][-1]))
+        assert file.tell() == start, "NumPy pads the header for a longer shape"
+    with atomic_write(Path(folder) / OFFSETS) as file:
+        np.save(file, np.concatenate(offsets), allow_pickle=False)
     return TokenArrays.load(folder)
 
 
 def _encoded(
     poems: Iterable[Poem], tokenizer: CharTokenizer, separate: bool
 ) -> Iterator[tuple[Array, Array]]:
-    """The ids of some thousand poems, and where each of them ends among all ids."""
+    """Yield the ids of some thousand poems, and the end of each poem among all ids."""
     poems, end = iter(poems), 0
-    while contents := [poem["content"] for poem in islice(poems, 4096)]:
+    while contents := [poem["content"] for poem in islice(poems, _POEMS)]:
         ids = tokenizer.encode_array("".join(contents))
         lengths = np.array([len(content) for content in contents])
         if separate:
@@ -64,22 +87,8 @@ def _encoded(
         end += len(ids)
 
 
-@contextmanager
-def _growing_array(path: Path, dtype: np.dtype[Any]) -> Iterator[Callable[[Array], None]]:
-    """An array file as `np.save` writes it, to which parts are added."""
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-    size = 0
-    with atomic_write(path) as file:
-        # NumPy pads a header so that a longer shape has room in it.
-        np.lib.format.write_array_header_1_0(file, header | {"shape": (0,)})
-        start = file.tell()
-
-        def add(part: Array) -> None:
-            nonlocal size
-            file.write(part.astype(dtype, copy=False).tobytes())
-            size += len(part)
-
-        yield add
-        file.seek(0)
-        np.lib.format.write_array_header_1_0(file, header | {"shape": (size,)})
-        assert file.tell() == start
+def _write_header(file: IO[bytes], dtype: np.dtype[Any], length: int) -> None:
+    """Write the header that `np.save` gives an array (length,)."""
+    descr = np.lib.format.dtype_to_descr(dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(file, header)
