@@ -10,14 +10,16 @@ newest DVC experiment (`make run RECIPE=notebook`). A recipe keeps its entry, wi
 machine, if its figures have not changed or if it has no experiment here. A recipe for a GPU is run
 there: `make run RECIPE=small && make figures`, then commit docs/figures.json.
 
-A number in a sentence or a table cell, on one line:
+A number in a sentence or a table cell, on one line. It never begins a line, which Markdown would
+then take for HTML:
 
-    <!-- fig: PATH SPEC -->TEXT<!-- /fig -->
+    … <!-- fig: PATH SPEC -->TEXT<!-- /fig --> …
 
-PATH is a dotted path into docs/figures.json, with `_` for a space in a name. SPEC is a format specification of Python, such as `,`,
-`.4f` or `.1%`. The SPEC `time` writes seconds as "45 seconds" or "19 minutes", and `time-zh` as
-"45 秒" or "19 分钟". The SPEC `machine` (`machine-zh`) names a processor. Without SPEC the value is
-written as it is. A missing value, such as the share of rhymes among no poems, is "–". Examples:
+PATH is a dotted path into docs/figures.json, with `_` for a space in a name. SPEC is a format
+specification of Python, such as `,`, `.4f` or `.1%`. The SPEC `time` writes seconds as "45 seconds"
+or "19 minutes", and `time-zh` as "45 秒" or "19 分钟". The SPEC `machine` (`machine-zh`) names a
+processor. Without SPEC the value is written as it is. A missing value, such as the share of rhymes
+among no poems, is "–". Examples of paths:
 
     load.poems  split.val_near_duplicates  tokenize.vocab_size  encode.train_tokens
     baseline.kneser_ney_4.nats_per_character
@@ -97,6 +99,8 @@ def render(page: str, figures: Figures) -> str:
                 "<!-- /fig --> on one line, or <!-- figures: NAME --> and <!-- /figures --> on "
                 "lines of their own"
             )
+        if line.startswith("<!-- fig:"):
+            raise NanopoetError(f"{line}: no line may begin with <!-- fig: …; put a word before it")
     page = _INLINE.sub(partial(_fill_inline, figures), page)
     return _BLOCK.sub(partial(_fill_block, figures), page)
 

@@ -106,14 +106,15 @@ def test_times_have_a_fitting_unit(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("page", "message"),
     [
-        ("<!-- fig: a.c -->0<!-- /fig -->", "has no a.c; c may be b"),
-        ("<!-- fig: a.b.c -->0<!-- /fig -->", "c may be nothing"),
-        ("<!-- fig: a -->0<!-- /fig -->", "not one value"),
-        ("<!-- fig: a.b times -->0<!-- /fig -->", "Invalid format specifier"),
-        ("<!-- fig: a.b -->0", "has no partner"),
+        ("x <!-- fig: a.c -->0<!-- /fig -->", "has no a.c; c may be b"),
+        ("x <!-- fig: a.b.c -->0<!-- /fig -->", "c may be nothing"),
+        ("x <!-- fig: a -->0<!-- /fig -->", "not one value"),
+        ("x <!-- fig: a.b times -->0<!-- /fig -->", "Invalid format specifier"),
+        ("x <!-- fig: a.b -->0", "has no partner"),
         ("0<!-- /fig -->", "has no partner"),
-        ("<!-- fig: a.b -->\n0<!-- /fig -->", "has no partner"),
-        ("<!-- fig:a.b -->0<!-- /fig -->", "has no partner"),
+        ("x <!-- fig: a.b -->\n0<!-- /fig -->", "has no partner"),
+        ("x <!-- fig:a.b -->0<!-- /fig -->", "has no partner"),
+        ("<!-- fig: a.b -->0<!-- /fig -->", "no line may begin"),
         ("<!-- figures: verse -->\n", "has no partner"),
         ("<!-- /figures -->\n", "has no partner"),
         ("<!-- figures: nonsense -->\n<!-- /figures -->\n", "no such block"),
@@ -139,7 +140,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: dict[s
     texts |= {
         figures.CURVE: "step,tokens,loss_val\n0,2048,9.10391\n10,20480,8.2\n",
         figures.SAMPLES: "床前明月光\n\n白日依山盡\n",
-        "README.md": "<!-- fig: default.evaluate.nats_per_character .2f -->0<!-- /fig -->\n",
+        "README.md": "loss <!-- fig: default.evaluate.nats_per_character .2f -->0<!-- /fig -->\n",
         "README.zh.md": "",
         "docs/data.md": "",
     }
@@ -197,7 +198,7 @@ def test_make_figures_fills_the_pages(workspace: Path, capsys: pytest.CaptureFix
 
 
 def test_a_wrong_page_leaves_all_files_alone(workspace: Path) -> None:
-    (workspace / "docs/data.md").write_text("<!-- fig: load.poem -->0<!-- /fig -->\n")
+    (workspace / "docs/data.md").write_text("x <!-- fig: load.poem -->0<!-- /fig -->\n")
     with pytest.raises(NanopoetError, match=r"docs/data\.md: .* has no load\.poem"):
         figures.main()
     assert not (workspace / figures.REFERENCE).exists()

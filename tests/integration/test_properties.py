@@ -105,7 +105,7 @@ def test_every_text_can_be_judged(given_: list[str], train: list[Poem]) -> None:
 
 @examples
 @given(texts)
-def test_a_text_copies_itself_and_is_its_own_twin(text: str) -> None:
+def test_a_text_copies_itself_and_is_its_own_duplicate(text: str) -> None:
     assert longest_copies([text], [text]).tolist() == [len(text.split("\0")[0])] or "\0" in text
     verse = Verse.of(text)
     assert Verse.of(text) == verse
