@@ -1,16 +1,17 @@
-"""An interrupted training goes on where it last saved itself.
+"""Saved states of a training, from which it goes on after an interruption.
 
-The state is one file outside DVC's care: weights, optimiser state and the
-records so far. Its name carries its digest, so a damaged file is told from a
-whole one, and there is no pickle in it.
+A state is one file that DVC does not track: weights, optimizer state and the records so far. The
+file name carries its SHA-256, which detects damage. It contains no pickle.
 """
 
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -30,33 +31,39 @@ from nanopoet.training.trainer import Trainer
 
 _PATTERN = "step_*.safetensors"
 _PACKAGE = Path(__file__).parents[1]
-_SOURCES = ("common", "tokens", "ops", "models", "training")
-"""Rooms of the library that decide what a training ends in."""
+_SOURCES = (
+    *("common", "tokens", "ops", "models", "training"),
+    *("corpus/poems.py", "prosody/rhyme.py"),
+)
+"""Code that decides the result of a training, as the stage `pretrain` depends on it in dvc.yaml."""
+_KEPT = timedelta(days=14)
+"""Time after its last save in which a state is kept for an interrupted training."""
 
 
 @contextmanager
 def scratch_folder(root: str | Path, trainer: Trainer, arrays: Sequence[Array]) -> Iterator[Path]:
-    """A folder for the state of one training, named after a digest of all that decides it:
-    parameters, vocabulary, tokens, this library's code, torch and how it uses the machine.
+    """Hold the folder for the states of one training.
 
-    While the context is open no other process has it: after kill -9 of `dvc` the
-    trainer that it started goes on, and a second one must not write beside it.
+    Its name is a digest of all that decides the result: parameters, vocabulary, tokens, the code of
+    this library, the version of torch, and device, precision and compilation.
+
+    While the block runs no other process holds the folder. After kill -9 of `dvc` the trainer that
+    it started goes on, and a second trainer must not write to the same folder.
+
+    Args:
+        root: folder for the states of all trainings; made if it is missing.
+        trainer: has the parameters and the vocabulary.
+        arrays: the tokens.
 
     Raises:
         NanopoetError: another process trains with the same parameters and data.
     """
-    params = trainer.params.model_dump_json()
-    decisive = f"{params} {trainer.tokenizer.digest} {torch.__version__} {trainer.machine}"
-    digest = hashlib.sha256(decisive.encode())
-    for source in sorted(path for room in _SOURCES for path in (_PACKAGE / room).glob("*.py")):
-        digest.update(hashlib.sha256(source.read_bytes()).digest())
-    for array in arrays:
-        digest.update(hashlib.sha256(np.ascontiguousarray(array).data).digest())
-    folder = Path(root) / digest.hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(root) / _digest(trainer, arrays)
     lock = folder.with_suffix(".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, blocking=False):
+            folder.mkdir(exist_ok=True)
             yield folder
     except Timeout:
         raise NanopoetError(
@@ -65,18 +72,57 @@ def scratch_folder(root: str | Path, trainer: Trainer, arrays: Sequence[Array]) 
         ) from None
 
 
+def _digest(trainer: Trainer, arrays: Sequence[Array]) -> str:
+    params = trainer.params.model_dump_json()
+    decisive = f"{params} {trainer.tokenizer.digest} {torch.__version__} {trainer.machine}"
+    digest = hashlib.sha256(decisive.encode())
+    for source in _source_files():
+        digest.update(hashlib.sha256(source.read_bytes()).digest())
+    for array in arrays:
+        digest.update(hashlib.sha256(np.ascontiguousarray(array).data).digest())
+    return digest.hexdigest()[:16]
+
+
+def _source_files() -> list[Path]:
+    """List the files of `_SOURCES`."""
+    files: list[Path] = []
+    for path in (_PACKAGE / name for name in _SOURCES):
+        found = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        assert found, f"no Python file below {path}"
+        files += found
+    return files
+
+
+def remove_abandoned_states(root: str | Path) -> list[Path]:
+    """Remove the states of trainings that nobody has continued for 14 days.
+
+    A training that some process holds keeps its states.
+
+    Returns:
+        the folders removed.
+    """
+    removed = []
+    oldest = time.time() - _KEPT.total_seconds()
+    for folder in Path(root).iterdir():
+        if folder.is_dir() and folder.stat().st_mtime < oldest:  # each save changes the folder
+            with suppress(Timeout), FileLock(folder.with_suffix(".lock"), blocking=False):
+                shutil.rmtree(folder)
+                removed.append(folder)
+    return removed
+
+
 def discard_state(folder: Path) -> None:
-    """Remove the state of a training that has ended."""
+    """Remove the folder of a training that has ended."""
     shutil.rmtree(folder)
 
 
 def save_state(folder: str | Path, trainer: Trainer, run_id: str | None) -> None:
-    """Write the state of a training and remove the one before it.
+    """Write the state of a training and remove the previous state.
 
     Args:
-        folder: scratch that belongs to this training alone.
-        trainer: its weights, optimiser state and records are saved.
-        run_id: the run to which the training logs, if there is one yet.
+        folder: as from `scratch_folder`.
+        trainer: has the weights, optimizer state and records.
+        run_id: the MLflow run to which the training logs, if there is one yet.
     """
     folder = Path(folder)
     older = list(folder.glob(_PATTERN))
@@ -89,13 +135,17 @@ def save_state(folder: str | Path, trainer: Trainer, run_id: str | None) -> None
 
 
 def restore_state(folder: str | Path, trainer: Trainer) -> str | None:
-    """Put `trainer` where the newest whole state in `folder` left it.
+    """Restore a trainer from the newest undamaged state in a folder.
+
+    Args:
+        folder: as from `scratch_folder`. Without an undamaged state the trainer stays as it is.
+        trainer: made with the same parameters.
 
     Returns:
-        the id of the run that it logged to; None if there was none or there is no whole state.
+        the id of the MLflow run to which the training logged, or None.
 
     Raises:
-        NanopoetError: a state is whole but holds something else.
+        NanopoetError: a file is undamaged but is not the state of this training.
     """
     for path in sorted(Path(folder).glob(_PATTERN), reverse=True):
         raw = path.read_bytes()
@@ -105,7 +155,7 @@ def restore_state(folder: str | Path, trainer: Trainer) -> str | None:
             with safetensors.safe_open(path, framework="pt") as file:
                 notes = file.metadata()
             tensors = safetensors.torch.load(raw)
-        except SafetensorError:  # whole, but somebody else's
+        except SafetensorError:  # its digest fits, but it is another kind of file
             continue
         try:
             records = [StepRecord(**record) for record in orjson.loads(notes["records"])]
@@ -119,7 +169,7 @@ def restore_state(folder: str | Path, trainer: Trainer) -> str | None:
 
 
 def broadcast_state(trainer: Trainer) -> None:
-    """Put the trainer of every process where that of process 0 is; they share no file."""
+    """Restore the trainer of every process from the trainer of process 0, without a file."""
     if distributed.world_size() == 1:
         return
     first = distributed.rank() == 0

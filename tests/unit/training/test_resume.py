@@ -1,6 +1,7 @@
 """A training that is interrupted any number of times ends with the same weights."""
 
 import hashlib
+import os
 import random
 import shutil
 import signal
@@ -8,9 +9,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import yaml
+from filelock import FileLock
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.corpus.poems import Poem
@@ -18,10 +22,16 @@ from nanopoet.params import load_params
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training import resume
-from nanopoet.training.resume import discard_state, restore_state, save_state, scratch_folder
+from nanopoet.training.resume import (
+    discard_state,
+    remove_abandoned_states,
+    restore_state,
+    save_state,
+    scratch_folder,
+)
 from nanopoet.training.trainer import Trainer, build_model
 from tests.support.params import SMALL
-from tests.support.project import Project
+from tests.support.project import ROOT, Project
 
 Start = Callable[[], Trainer]
 
@@ -136,30 +146,106 @@ def test_a_second_trainer_is_refused(start: Start, tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_state_of_other_code_or_torch_is_not_taken_up(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trainer = start()
-    arrays = [encode_poems([], trainer.tokenizer, separate=True).offsets]
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copy the library; the files of the copy decide the name of the scratch folder."""
+    copy = tmp_path / "nanopoet"
+    shutil.copytree(Path(resume.__file__).parents[1], copy)
+    monkeypatch.setattr(resume, "_PACKAGE", copy)
+    return copy
 
-    def name() -> str:
-        with scratch_folder(tmp_path / "resume", trainer, arrays) as folder:
+
+@pytest.fixture
+def name(start: Start, tmp_path: Path) -> Callable[..., str]:
+    """Return a function that tells the name of a training's scratch folder."""
+    trainer = start()
+
+    def find(machine: str = "") -> str:
+        trainer.machine += machine
+        with scratch_folder(tmp_path / "resume", trainer, [np.arange(3)]) as folder:
             return folder.name
 
+    return find
+
+
+def _edit(file: Path) -> None:
+    file.write_text(file.read_text(encoding="utf-8") + "# edited\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        *("common/device.py", "tokens/batches.py", "ops/attention.py", "models/qwen3.py"),
+        *("training/muon.py", "corpus/poems.py", "prosody/rhyme.py"),
+    ],
+)
+def test_a_state_of_other_code_is_not_continued(
+    file: str, package: Path, name: Callable[..., str]
+) -> None:
     before = name()
     assert name() == before
-    edited = tmp_path / "nanopoet"
-    shutil.copytree(Path(resume.__file__).parent, edited)
-    with monkeypatch.context() as patch:
-        patch.setattr(resume, "_SOURCES", edited)
-        assert name() == before
-        (edited / "model.py").write_text("# edited\n", encoding="utf-8")
-        assert name() != before
+    _edit(package / file)
+    assert name() != before
+
+
+@pytest.mark.parametrize(
+    "file", ["app/web.py", "evaluation/scoring.py", "params.py", "corpus/collection.py"]
+)
+def test_an_edit_of_other_code_keeps_the_state(
+    file: str, package: Path, name: Callable[..., str]
+) -> None:
+    before = name()
+    _edit(package / file)
+    assert name() == before
+
+
+def test_a_state_of_another_torch_or_machine_is_not_continued(
+    name: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = name()
     with monkeypatch.context() as patch:
         patch.setattr(torch, "__version__", "0.0")
         assert name() != before
-    trainer.machine += ", otherwise"
-    assert name() != before
+    assert name() == before
+    assert name(", otherwise") != before
+
+
+def test_the_code_that_counts_is_what_the_stage_depends_on() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    library = [path for path in stages["pretrain"]["deps"] if path.startswith("nanopoet/")]
+    assert sorted(library) == sorted(f"nanopoet/{source}" for source in resume._SOURCES)
+
+
+def test_a_room_without_a_file_is_an_error(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(resume._source_files()) > 30
+    (package / "empty").mkdir()
+    monkeypatch.setattr(resume, "_SOURCES", ("ops", "empty"))
+    with pytest.raises(AssertionError, match="no Python file below"):
+        resume._source_files()
+
+
+def test_abandoned_states_are_removed(start: Start, tmp_path: Path) -> None:
+    old, held, recent = folders = [tmp_path / "resume" / name for name in "abc"]
+    trainer, now = start(), time.time()
+    for folder, days in zip(folders, (15, 15, 13), strict=True):
+        folder.mkdir(parents=True)
+        save_state(folder, trainer, None)
+        os.utime(folder, (now - days * 86_400, now - days * 86_400))
+    with FileLock(held.with_suffix(".lock")):
+        assert remove_abandoned_states(tmp_path / "resume") == [old]
+    assert not old.exists()
+    for kept in (held, recent):
+        assert len(list(kept.iterdir())) == 1
+    assert remove_abandoned_states(tmp_path / "resume") == [held]
+
+
+def test_a_save_keeps_a_state_for_another_14_days(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "resume/a"
+    folder.mkdir(parents=True)
+    os.utime(folder, (0, 0))
+    save_state(folder, start(), None)
+    assert remove_abandoned_states(tmp_path / "resume") == []
+    assert list(folder.iterdir())
 
 
 def test_killed_at_random_it_goes_on(unchanged: Project) -> None:
