@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.corpus.poems import Poem, iter_poems, reading_bar
-from nanopoet.prosody.forms import SHIJING, STYLES, regular_style
+from nanopoet.prosody.forms import FORMS, SHIJING, regular_style
 
 _NOT_CJK = re.compile(r"[^\u3400-\u9fff]+")
 _CONTENT = re.compile(r"[\u3400-\u9fff，。]+")
@@ -32,7 +32,7 @@ _REGULAR = {
         re.compile(rf"(?:[\u3400-\u9fff]{{{length}}}[，。]){{{lines}}}"),
         style,
     )
-    for (lines, length), style in STYLES.items()
+    for style, lines, length in FORMS.values()
 }
 """Length of the whole text → how it then looks almost always, and the form that it has."""
 

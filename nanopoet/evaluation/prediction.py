@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nanopoet.common.types import Array
-from nanopoet.prosody.forms import STYLES
+from nanopoet.prosody.forms import FORMS
 from nanopoet.tokens.tokenizer import BEGIN_ID, SPECIAL_TOKENS, CharTokenizer
 
 _RESAMPLES = 1000
@@ -152,7 +152,7 @@ def nats_by_position(scores: TokenScores, forms: Sequence[str]) -> dict[str, lis
     separated = int(scores.targets[-1] == BEGIN_ID)
     characters, named = np.diff(scores.offsets) - separated, np.array(forms)
     found = {}
-    for (lines, width), form in STYLES.items():
+    for form, lines, width in FORMS.values():
         size = lines * (width + 1)
         starts = scores.offsets[:-1][(named == form) & (characters == size)]
         if len(starts):

@@ -11,7 +11,7 @@ import numpy as np
 
 from nanopoet.corpus.poems import Poem
 from nanopoet.evaluation.copying import lines_that_recur, longest_copies
-from nanopoet.prosody.forms import STYLES, split_lines
+from nanopoet.prosody.forms import FORMS, split_lines
 from nanopoet.prosody.rhyme import readings
 from nanopoet.prosody.rules import Verse, held
 
@@ -98,7 +98,7 @@ def verse_figures(poems: Sequence[Judged]) -> dict[str, Any]:
         "score": held(poem.score for poem in poems),
         "by_form": {
             form: {"share": len(chosen) / len(poems), **_rules(chosen)}
-            for form in STYLES.values()
+            for form, _, _ in FORMS.values()
             if (chosen := [verse for verse in regular if verse.form == form])
         },
         "styles": {

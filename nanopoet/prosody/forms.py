@@ -1,14 +1,38 @@
-"""The regular forms of classical verse: their names, lines and lengths."""
+"""The four regular forms of classical verse, and the form of a text."""
 
-STYLES = {(4, 5): "五言绝句", (4, 7): "七言绝句", (8, 5): "五言律诗", (8, 7): "七言律诗"}
-"""(number of lines, characters in each) → regular form."""
+from typing import NamedTuple
+
+
+class Form(NamedTuple):
+    """A regular form.
+
+    Attributes:
+        style: its name in the corpus.
+        lines: number of lines.
+        length: number of characters of each line.
+    """
+
+    style: str
+    lines: int
+    length: int
+
+
+FORMS = {
+    "五绝": Form("五言绝句", lines=4, length=5),
+    "七绝": Form("七言绝句", lines=4, length=7),
+    "五律": Form("五言律诗", lines=8, length=5),
+    "七律": Form("七言律诗", lines=8, length=7),
+}
+"""The regular forms by their short names."""
 
 SHIJING = "诗经"
 """Style of the poems of the 诗经, and the author name that no other poem has."""
 
+_STYLES = {(form.lines, form.length): form.style for form in FORMS.values()}
+
 
 def regular_style(content: str) -> str | None:
-    """Name the regular form of a poem: 4 or 8 lines, all of 5 or all of 7 characters.
+    """Name the regular form of a poem as the corpus does; None if it has no such form.
 
     >>> regular_style("白日依山盡，黃河入海流。欲窮千里目，更上一層樓。")
     '五言绝句'
@@ -17,21 +41,25 @@ def regular_style(content: str) -> str | None:
     """
     lines = split_lines(content)
     length = len(lines[0]) if lines else 0
-    style = STYLES.get((len(lines), length))
+    style = _STYLES.get((len(lines), length))
     return style if style and all(len(line) == length for line in lines) else None
 
 
 def verse_form(content: str, style: str) -> str:
-    """Name the regular form of a poem, else `诗经`, else `词等` for ci and everything else.
+    """Name the regular form of a poem; without one it is `诗经` by its style, or else `词等`.
 
+    >>> verse_form("白日依山盡，黃河入海流。欲窮千里目，更上一層樓。", style="")
+    '五言绝句'
     >>> verse_form("關關雎鳩，在河之洲。", style="诗经")
     '诗经'
+    >>> verse_form("明月幾時有。", style="水調歌頭")
+    '词等'
     """
     return regular_style(content) or (SHIJING if style == SHIJING else "词等")
 
 
 def split_lines(text: str) -> tuple[str, ...]:
-    """The lines of a poem, without the marks that end them.
+    """Split a poem at `，` and `。`, which are left out, as are empty lines.
 
     >>> split_lines("春眠不覺曉，處處聞啼鳥。")
     ('春眠不覺曉', '處處聞啼鳥')
@@ -39,35 +67,28 @@ def split_lines(text: str) -> tuple[str, ...]:
     return tuple(line for line in text.replace("。", "，").split("，") if line)
 
 
-FORMS = {
-    "五绝": (4, 5),
-    "七绝": (4, 7),
-    "五律": (8, 5),
-    "七律": (8, 7),
-}
-"""Short name of a regular form → number of lines, characters in each."""
-
-
 def can_become(text: str, form: str) -> bool:
-    """Whether a poem in one of `FORMS` can begin like this.
+    """Tell whether a text can be the beginning of a poem in a form, given by its short name.
+
+    Only the last line may be shorter than the form demands, and only if no mark ends it.
 
     >>> can_become("白日依山盡，黃河", "五绝"), can_become("白日依山盡黃河", "五绝")
     (True, False)
     """
-    count, length = FORMS[form]
+    _, count, length = FORMS[form]
     lines = split_lines(text)
-    whole = lines if text.endswith(("，", "。")) else lines[:-1]
+    finished = lines if text.endswith(("，", "。")) else lines[:-1]
     return (
         len(lines) <= count
-        and all(len(line) == length for line in whole)
+        and all(len(line) == length for line in finished)
         and all(len(line) <= length for line in lines)
     )
 
 
 def style_of(form: str) -> str:
-    """Name of one of `FORMS` in the corpus.
+    """Return the name in the corpus of a form, given by its short name.
 
     >>> style_of("七律")
     '七言律诗'
     """
-    return STYLES[FORMS[form]]
+    return FORMS[form].style
