@@ -26,13 +26,13 @@ MODEL = "models/poet"
 
 _DESCRIPTION = "Write classical Chinese verse with a model that this project trained."
 _MLFLOW = "mlflow artifacts download --artifact-uri {uri} --dst-path poet"
-_DVC = f"dvc get {{repo}} {MODEL} --rev {{rev}} -o poet"
 _MODEL_HELP = f"""\
-MODEL is a folder. A model that is kept elsewhere becomes one by
+a model kept elsewhere, by MLflow, at another commit, in another repository:
   {_MLFLOW.format(uri="models:/nanopoet@best")}
-      for a model of MLflow; then --model poet/artifacts/poet
-  {_DVC.format(repo=".", rev="<commit, tag or branch>")}
-      for another commit, with a path or URL for another repository; then --model poet
+  nanopoet write --model poet/artifacts/poet
+  dvc get . {MODEL} --rev <commit, tag or branch> -o poet
+  dvc get <path or URL> {MODEL} -o poet
+  nanopoet write --model poet
 """
 _WRITE_EXAMPLES = """\
 examples:
@@ -257,8 +257,8 @@ def _load_model(folder: str) -> tuple["LanguageModel", "CharTokenizer"]:
     if folder.startswith(("models:/", "runs:/")):
         download = _MLFLOW.format(uri=folder)
         raise NanopoetError(
-            f"--model {folder}: not a folder; run `{download}`, then use "
-            "--model poet/artifacts/poet"
+            f"--model {folder}: not a folder; run `{download}` in the project, and name "
+            "poet/artifacts/poet"
         )
     make = "run `make repro`, or " if folder == MODEL else ""
     remedy = f"{make}name another folder with --model"
