@@ -1,7 +1,7 @@
-"""A trained model as a folder: weights, and what is needed to use them, in readable files.
+"""A trained model as a folder of readable files.
 
 model.safetensors   weights, fp32
-config.json         arguments of the model, a digest of all that is needed, and where it comes from
+config.json         arguments of the model, a digest of the folder, and the origin of the weights
 vocab.json          the vocabulary
 """
 
@@ -34,9 +34,9 @@ def save_model(
 
     Args:
         folder: made if it is missing.
-        model: its weights and arguments.
-        tokenizer: its vocabulary.
-        origin: what to remember of the training: parameters, step, digests.
+        model: has the weights and arguments.
+        tokenizer: has the vocabulary.
+        origin: parameters and number of steps of the training.
     """
     folder = Path(folder)
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -50,7 +50,10 @@ def save_model(
 
 
 def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
-    """Read a model folder; the model is in evaluation mode, on the CPU.
+    """Read a model folder.
+
+    Returns:
+        the model, in evaluation mode and on the CPU, and its tokenizer.
 
     Raises:
         FileError: a file is missing or damaged, or the files do not belong together.
@@ -86,6 +89,6 @@ def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
 
 
 def _digest(arguments: Any, tokenizer: CharTokenizer, weights: bytes) -> str:
-    """SHA-256 over all that decides what a model says."""
-    told = json.dumps([arguments, tokenizer.digest], sort_keys=True)
-    return hashlib.sha256(told.encode() + weights).hexdigest()
+    """Compute the SHA-256 of all that decides the output of a model."""
+    header = json.dumps([arguments, tokenizer.digest], sort_keys=True)
+    return hashlib.sha256(header.encode() + weights).hexdigest()

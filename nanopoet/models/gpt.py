@@ -1,4 +1,8 @@
-"""The seed's GPT: learned positions, pre-norm LayerNorm, GELU, biases, untied output layer."""
+"""The notebook's GPT: learned positions, pre-norm LayerNorm, GELU, biases, untied output layer.
+
+This is the architecture of GPT-2 (Radford et al. 2019, "Language Models are Unsupervised Multitask
+Learners"), but the projection of queries, keys and values has no bias.
+"""
 
 from functools import partial
 
@@ -14,7 +18,13 @@ from nanopoet.ops.linear import Linear
 
 
 class CausalSelfAttention(nn.Module):
-    """Multi-head attention in which a position sees itself and what came before it."""
+    """Causal multi-head attention (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762).
+
+    Args:
+        emb_size: C.
+        head_num: H, which divides `emb_size`.
+        dropout: probability of dropping an attention weight or an output, in training mode.
+    """
 
     def __init__(self, emb_size: int, head_num: int, dropout: float) -> None:
         super().__init__()
@@ -24,7 +34,7 @@ class CausalSelfAttention(nn.Module):
         self.proj = Linear(emb_size, emb_size)
 
     def forward(self, x: Tensor, extend: Extend | None = None) -> Tensor:
-        """(B, T, C) → (B, T, C)"""
+        """Attend (B, T, C) → (B, T, C), with the cached keys and values if `extend` is given."""
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.head_num, C // self.head_num)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
@@ -37,7 +47,12 @@ class CausalSelfAttention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear layers with a GELU between, four times as wide inside."""
+    """Two linear layers with a GELU between them, 4 C wide inside.
+
+    Args:
+        emb_size: C.
+        dropout: probability of dropping an output, in training mode.
+    """
 
     def __init__(self, emb_size: int, dropout: float) -> None:
         super().__init__()
@@ -46,12 +61,18 @@ class MLP(nn.Module):
         self.proj = Linear(4 * emb_size, emb_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) → (B, T, C)"""
+        """Transform each position, (B, T, C) → (B, T, C)."""
         return dropout(self.proj(F.gelu(self.fc(x))), self.dropout if self.training else 0.0)
 
 
 class Block(nn.Module):
-    """Attention, then the MLP; each reads a normalised input and adds to the residual stream."""
+    """Attention, then the MLP; each reads a normalized input and adds to the residual stream.
+
+    Args:
+        emb_size: C.
+        head_num: H, which divides `emb_size`.
+        dropout: see `CausalSelfAttention` and `MLP`.
+    """
 
     def __init__(self, emb_size: int, head_num: int, dropout: float) -> None:
         super().__init__()
@@ -61,14 +82,14 @@ class Block(nn.Module):
         self.mlp = MLP(emb_size, dropout)
 
     def forward(self, x: Tensor, extend: Extend | None) -> Tensor:
-        """(B, T, C) → (B, T, C)"""
+        """Update the residual stream, (B, T, C) → (B, T, C)."""
         x = x + self.attn(self.ln_1(x), extend)
         y: Tensor = x + self.mlp(self.ln_2(x))
         return y
 
 
 class GPTLanguageModel(LanguageModel):
-    """The seed's model.
+    """The notebook's model.
 
     Args:
         vocab_size: V, number of token ids.
@@ -78,6 +99,9 @@ class GPTLanguageModel(LanguageModel):
         head_num: H, attention heads per block; divides `emb_size`.
         dropout: probability of zeroing an activation in training mode.
         generator: source of the initial weights; torch's global one by default.
+
+    Raises:
+        ValueError: `head_num` does not divide `emb_size`.
 
     >>> model = GPTLanguageModel(
     ...     vocab_size=11868, emb_size=256, block_size=256, layer_num=8, head_num=8, dropout=0.1)

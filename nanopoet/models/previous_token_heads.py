@@ -1,9 +1,9 @@
-"""Attention heads that begin by looking at the tokens just before.
+"""Attention heads that attend to the tokens just before, from the start of training.
 
-To see at a full stop which character stood before it, as a rhyme asks for, takes a head that looks
-back by a token. Out of random weights one comes about sooner or later, and a short training may be
-over before. Here it is there from the start, and training may make of it what it will;
-docs/recipe.md tells what that gave.
+A rhyme character stands just before a full stop. To predict the next rhyme, a model needs a head
+that attends to the previous token there. From random weights such a head forms late, and a short
+training may end before it does. Here it exists at step 0, and training may change it.
+docs/experiment-log.md has the measurements.
 """
 
 from collections.abc import Sequence
@@ -12,21 +12,26 @@ import torch
 
 from nanopoet.models.qwen3 import Attention, Qwen3LanguageModel, rotary_tables, rotate
 
-_COMMON = 0.05
-"""Size, per channel, of what all embeddings begin with in common; their own parts have 0.02."""
+_COMMON_STD = 0.05
+"""Standard deviation of the vector that all embeddings share; their own parts have 0.02."""
 _STRENGTH = 2.0
-"""Size, per channel, of a query or a key out of that; what else is in it has 1."""
+"""Root mean square, per channel, of a query or key made from the shared vector; the rest has 1."""
 
 
 @torch.no_grad()
 def add_previous_token_heads(
     model: Qwen3LanguageModel, lags: Sequence[int], generator: torch.Generator | None = None
 ) -> None:
-    """Let head i of an untrained model's first block attend to the token `lags[i]` tokens back.
+    """Make head i of a model's first block attend to the token `lags[i]` positions back.
 
-    All embeddings get a vector in common, out of which the head makes a query and a key that are
-    alike after their rotations where they are so far apart. Only the quickest quarter of the pairs
-    of channels takes part in these, so that they are much less alike elsewhere.
+    All embeddings get a shared vector. From it the head makes a query and a key whose rotations
+    agree at this distance. Only the quarter of the channel pairs with the highest frequencies takes
+    part, so that query and key agree much less at other distances.
+
+    Args:
+        model: untrained; changed in place.
+        lags: distances in tokens, one for each of the first heads.
+        generator: source of the shared vector; torch's global one by default.
 
     Raises:
         ValueError: more lags than heads.
@@ -37,12 +42,12 @@ def add_previous_token_heads(
     if len(lags) > H:
         raise ValueError(f"{len(lags)} lags are more than head_num {H}")
     common = torch.randn(model.token_embedding.embedding_dim, generator=generator)
-    model.token_embedding.weight += _COMMON * common
+    model.token_embedding.weight += _COMMON_STD * common
     seen = _STRENGTH * common / common.dot(common)  # (C)
 
-    quick = max(1, D // 8)
+    fast = max(1, D // 8)
     key = torch.zeros(D)
-    key[:quick] = (D / quick) ** 0.5
+    key[:fast] = (D / fast) ** 0.5
     cos, sin = rotary_tables(max(lags) + 1, D)
     weight = torch.unflatten(attn.qkv_proj.weight, 0, (-1, D))  # (H + 2 K, D, C)
     queries, keys, _ = torch.split(weight, [H, K, K])

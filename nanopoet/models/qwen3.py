@@ -1,8 +1,8 @@
-"""The modern GPT: RoPE, RMSNorm, normalised queries and keys, SwiGLU, no biases, no dropout.
+"""The modern GPT: RoPE, RMSNorm, normalized queries and keys, SwiGLU, no biases.
 
-This is the Qwen3 architecture (Qwen Team 2025, https://arxiv.org/abs/2505.09388),
-which other tools load as it is. Initial weights are our own: the projections
-back into the residual stream begin at zero.
+This is the Qwen3 architecture (Qwen Team 2025, https://arxiv.org/abs/2505.09388), which other tools
+load without changes. The initial weights are our own: the projections back into the residual stream
+begin at zero.
 """
 
 from functools import partial
@@ -21,25 +21,40 @@ from nanopoet.ops.linear import Linear
 ROPE_THETA = 10_000.0
 """Base of the rotary wavelengths (Su et al. 2021, https://arxiv.org/abs/2104.09864)."""
 NORM_EPS = 1e-6
+"""Added to the mean square in RMSNorm, as in Qwen3."""
 _EPS = torch.tensor(NORM_EPS)
 
 
 def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
-    """Scale the last dimension to a root mean square of 1, then by `weight`; fp32."""
+    """Scale the last dimension to a root mean square of 1, then by `weight`.
+
+    This is RMSNorm (Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467).
+
+    Args:
+        x: (..., C).
+        weight: (C), or another shape that broadcasts.
+
+    Returns:
+        (..., C), fp32.
+    """
     x = x.float()
     if torch.is_grad_enabled() or x.device.type != "cpu":
         return F.rms_norm(x, x.shape[-1:], eps=NORM_EPS) * weight
-    # Torch's own takes a dozen small operations on a CPU, which is felt when a poem is written.
+    # Torch's own is a dozen small operations on a CPU, which slows down single-token decoding.
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return x * torch.addcmul(_EPS, length, length, value=1 / x.shape[-1]).rsqrt_() * weight
 
 
 def rotary_tables(block_size: int, head_size: int) -> Tensor:
-    """What `rotate` multiplies with at each position, (2, T, 2, D/2): cosines, and signed sines.
+    """Compute the cosines and signed sines that `rotate` takes, (2, T, 2, D/2), fp32.
 
-    They are on the CPU even where a model is made without its numbers, which come from a file
-    without these. NumPy makes them, in fp64: torch's threads race when the first of a process's
-    cosines are computed, and now and then half of them are off by 1e-4.
+    NumPy computes them, in fp64. Torch's threads race in the first cosines of a process, and
+    sometimes half of them are off by 1e-4. The tables are on the CPU even if a model is made on the
+    meta device, because its weight file does not contain them.
+
+    Args:
+        block_size: T.
+        head_size: D, even.
     """
     pairs = np.arange(0, head_size, 2)
     angles = np.outer(np.arange(block_size), ROPE_THETA ** (-pairs / head_size))
@@ -49,29 +64,42 @@ def rotary_tables(block_size: int, head_size: int) -> Tensor:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn channels d and d + D/2 of x, (..., D), together; tables (..., 2, D/2) that fit."""
-    halves = torch.unflatten(x, -1, (2, -1))  # the compiler makes quick code of their exchange
+    """Rotate channels d and d + D/2 together, by the angle of their position and frequency.
+
+    These are rotary position embeddings (Su et al. 2021, https://arxiv.org/abs/2104.09864).
+
+    Args:
+        x: (..., D).
+        cos: (..., 2, D/2), from `rotary_tables`.
+        sin: (..., 2, D/2), from `rotary_tables`.
+    """
+    halves = torch.unflatten(x, -1, (2, -1))  # the compiler makes fast code of the flip
     return (halves * cos + halves.flip(-2) * sin).flatten(-2)
 
 
 class Attention(nn.Module):
-    """Attention in which a position sees itself and what came before it.
+    """Causal attention with normalized queries and keys.
 
-    Heads of queries may share heads of keys and values (Ainslie et al. 2023,
-    https://arxiv.org/abs/2305.13245), of which fewer are then read for each token that is written.
+    Several query heads may share a key and value head (grouped-query attention, Ainslie et al.
+    2023, https://arxiv.org/abs/2305.13245). Each generated token then reads a smaller cache.
+
+    Args:
+        emb_size: C.
+        head_num: H, number of query heads.
+        kv_head_num: K, number of key and value heads; divides `head_num`.
     """
 
     def __init__(self, emb_size: int, head_num: int, kv_head_num: int) -> None:
         super().__init__()
         self.head_num, self.kv_head_num = head_num, kv_head_num
         self.head_size = emb_size // head_num
-        heads = head_num + 2 * kv_head_num  # of queries, then of keys, then of values
+        heads = head_num + 2 * kv_head_num  # queries, then keys, then values
         self.qkv_proj = Linear(emb_size, heads * self.head_size, bias=False)
         self.o_proj = Linear(emb_size, emb_size, bias=False)
         self.qk_norm = nn.Parameter(torch.ones(2, 1, self.head_size))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, extend: Extend | None) -> Tensor:
-        """(B, T, C) → (B, T, C)"""
+        """Attend (B, T, C) → (B, T, C), with the cached keys and values if `extend` is given."""
         B, T, C = x.shape
         H, K = self.head_num, self.kv_head_num
         qkv = self.qkv_proj(x).view(B, T, H + 2 * K, self.head_size)
@@ -89,7 +117,12 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """SwiGLU (Shazeer 2020, https://arxiv.org/abs/2002.05202): a gate times a value, projected."""
+    """SwiGLU (Shazeer 2020, https://arxiv.org/abs/2002.05202): a gate times a value, projected.
+
+    Args:
+        emb_size: C.
+        mlp_size: width of gate and value.
+    """
 
     def __init__(self, emb_size: int, mlp_size: int) -> None:
         super().__init__()
@@ -97,14 +130,22 @@ class MLP(nn.Module):
         self.down_proj = Linear(mlp_size, emb_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) → (B, T, C)"""
+        """Transform each position, (B, T, C) → (B, T, C)."""
         gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
         y: Tensor = self.down_proj(F.silu(gate) * up)
         return y
 
 
 class Block(nn.Module):
-    """Attention, then the MLP; each reads a normalised input and adds to the residual stream."""
+    """Attention, then the MLP; each reads a normalized input and adds to the residual stream.
+
+    Args:
+        emb_size: C.
+        head_num: see `Attention`.
+        kv_head_num: see `Attention`.
+        mlp_size: see `MLP`.
+        dropout: probability of zeroing an element that a sublayer adds, in training mode.
+    """
 
     def __init__(
         self, emb_size: int, head_num: int, kv_head_num: int, mlp_size: int, dropout: float
@@ -117,7 +158,7 @@ class Block(nn.Module):
         self.mlp = MLP(emb_size, mlp_size)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, extend: Extend | None) -> Tensor:
-        """(B, T, C) → (B, T, C)"""
+        """Update the residual stream, (B, T, C) → (B, T, C)."""
         p = self.dropout if self.training else 0.0
         y = self.attn(rms_norm(x, self.attn_norm), cos, sin, extend)
         x = x + dropout(y, p)
@@ -125,18 +166,21 @@ class Block(nn.Module):
 
 
 class Qwen3LanguageModel(LanguageModel):
-    """A decoder-only transformer in today's form.
+    """The modern model: a decoder-only transformer with the architecture of Qwen3.
 
     Args:
         vocab_size: V, number of token ids.
         emb_size: C, width of the residual stream.
         block_size: longest T.
         layer_num: number of blocks.
-        head_num: H, attention heads per block; divides `emb_size`, and gives each an even width.
-        kv_head_num: K, heads of keys and values; divides `head_num`, and is as much by default.
+        head_num: H, query heads per block; 2 H divides `emb_size`.
+        kv_head_num: K, key and value heads per block; divides `head_num`, which is the default.
         mlp_size: width inside the MLP.
-        dropout: probability of zeroing what a sublayer adds, in training mode.
+        dropout: probability of zeroing an element that a sublayer adds, in training mode.
         generator: source of the initial weights; torch's global one by default.
+
+    Raises:
+        ValueError: a size does not divide another.
 
     >>> model = Qwen3LanguageModel(
     ...     vocab_size=11868, emb_size=256, block_size=256, layer_num=8, head_num=4,

@@ -1,4 +1,4 @@
-"""What characters have in common: a radical, a rhyme group, a tone."""
+"""Features that characters share: radicals, rhyme groups and tones."""
 
 import unicodedata
 from bisect import bisect_right
@@ -8,13 +8,15 @@ from nanopoet.prosody.rhyme import readings
 from nanopoet.tokens.tokenizer import SPECIAL_TOKENS, CharTokenizer
 
 FIRST, LAST = 0x4E00, 0x9FA5
-"""The block that Unicode orders by radical and strokes, a radical itself first (The Unicode
-Standard, chapter 18, "Han")."""
+"""Code points that Unicode orders by radical and strokes, each radical first (The Unicode Standard,
+chapter 18, "Han")."""
 _RADICALS = [ord(unicodedata.normalize("NFKC", chr(sign))) for sign in range(0x2F00, 0x2FD6)]
 
 
 def radical(character: str) -> str | None:
-    """The one of the 214 radicals under which a dictionary has a character of the first block.
+    """Find the radical of a character, one of 214, or None outside of `FIRST` to `LAST`.
+
+    Dictionaries order characters by these radicals.
 
     >>> [radical(character) for character in "清請鷗天。"]
     ['水', '言', '鳥', '大', None]
@@ -25,9 +27,13 @@ def radical(character: str) -> str | None:
 
 
 def features(character: str, kinds: Sequence[str]) -> list[str]:
-    """The features of a character, of the kinds `radical`, `rhyme` and `tone`.
+    """List the features of a character.
 
-    A character with several readings has those of all.
+    A character with several readings has the features of all of them.
+
+    Args:
+        character: a single character.
+        kinds: some of `radical`, `rhyme` and `tone`.
 
     >>> features("看", ["radical", "tone"])
     ['radical 目', 'tone 仄', 'tone 平']
@@ -44,6 +50,11 @@ def features(character: str, kinds: Sequence[str]) -> list[str]:
 
 
 def token_features(tokenizer: CharTokenizer, kinds: Sequence[str]) -> list[list[str]]:
-    """The features of each of the V tokens; special tokens have none."""
+    """List the features of each of the V tokens; special tokens have none.
+
+    Args:
+        tokenizer: has the vocabulary.
+        kinds: some of `radical`, `rhyme` and `tone`.
+    """
     of_characters = [features(character, kinds) for character in tokenizer.characters]
     return [[] for _ in SPECIAL_TOKENS] + of_characters

@@ -1,4 +1,4 @@
-"""Several processes that train as one: started by `torchrun`, kept in step by DDP.
+"""Training in several processes, started by `torchrun` and synchronized by DDP.
 
 With one process every function here does nothing.
 """
@@ -32,46 +32,46 @@ from nanopoet.common.errors import NanopoetError
 from nanopoet.models.base import LanguageModel
 
 TIMEOUT = timedelta(minutes=10)
-"""How long to wait for a process that says nothing, such as one whose machine is gone."""
+"""Time to wait for a process that does not answer, for example because its machine is gone."""
 _lead = 0
-"""torch's rank of the process that is number 0 here."""
+"""Torch's rank of the process that is number 0 here."""
 _kept: list[nn.Module] = []
-"""What must not be destroyed before the process ends; see `process_group`."""
+"""Modules that must not be destroyed before the process ends; see `process_group`."""
 
 
 class _LostPeerError(NanopoetError):
-    """Another process is gone; it knows why."""
+    """A lost connection to another process, which reports the cause itself."""
 
 
 def rank() -> int:
-    """Number of this process among all; 0 alone logs and writes."""
+    """Return the number of this process; process 0 alone logs and writes files."""
     return (dist.get_rank() - _lead) % world_size() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """Number of processes that train together."""
+    """Return the number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_launched() -> bool:
-    """Whether `torchrun` has started this process."""
+    """Return whether `torchrun` has started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def launch(options: str, module: str) -> None:
-    """Run `python -m <module>` in as many processes as `torchrun` is told, and wait for them.
+    """Run `python -m <module>` in several processes with `torchrun`, and wait for them.
 
-    The processor's cores are shared out, unless OMP_NUM_THREADS says how many each may have.
+    Each process gets an equal number of threads, unless OMP_NUM_THREADS is set.
 
     Args:
-        options: of `torchrun`.
-        module: what each process runs, within `process_group`.
+        options: command-line options of `torchrun`.
+        module: module that each process runs; it enters `process_group`.
 
     Raises:
-        NanopoetError: what one of them failed with.
-        KeyboardInterrupt: this process was asked to end, and so they were.
+        NanopoetError: a process failed, with the message of its error.
+        KeyboardInterrupt: this process was interrupted, and all others with it.
     """
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # we say it ourselves, once
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # one error line is enough
     with tempfile.TemporaryDirectory() as logs:
         parser = get_args_parser()
         parser.exit_on_error = False
@@ -93,36 +93,38 @@ def launch(options: str, module: str) -> None:
 
 
 def _cause(error: ChildFailedError) -> str:
-    """What ended the training; the others only lost who did."""
-    told = {number: _told(failure) for number, failure in error.failures.items()}
-    number = min(told, key=lambda number: told[number].startswith(_LostPeerError.__name__))
-    kind, _, message = told[number].partition(": ")
+    """Return the error of the process that failed first; the rest only lost a connection."""
+    errors = {number: _error_of(failure) for number, failure in error.failures.items()}
+    number = min(errors, key=lambda number: errors[number].startswith(_LostPeerError.__name__))
+    kind, _, message = errors[number].partition(": ")
     if kind.endswith("Error"):
         return message
     return (
-        f"process {number} of those that pretrain.torchrun starts ended with status "
-        f"{error.failures[number].exitcode}; run again, it goes on from the last checkpoint"
+        f"process {number} that pretrain.torchrun started ended with status "
+        f"{error.failures[number].exitcode}; run again to continue from the last checkpoint"
     )
 
 
-def _told(failure: ProcessFailure) -> str:
-    """`Name: what it says` of the exception with which a process ended, if it could write it."""
+def _error_of(failure: ProcessFailure) -> str:
+    """Return `<class>: <message>` of the exception that ended a process, or an empty string."""
     message: Any = failure.error_file_data["message"]
     return str(message["message"]) if isinstance(message, dict) else ""
 
 
 @contextmanager
 def process_group(lead: bool) -> Iterator[None]:
-    """Join the processes that `torchrun` started; without it this one is alone.
+    """Join the processes that `torchrun` started; without `torchrun`, do nothing.
 
-    Gloo carries tensors of the CPU, NCCL those of CUDA. Errors go to the process that called
-    `launch`, which says them once. What `torchrun` started ends where the context does, at once:
-    torch's gloo may wait for Python's lock in a thread that its destructor, which has the lock,
-    waits for, and then this process would hang.
+    Gloo sends CPU tensors, NCCL sends CUDA tensors. Errors go to the process that called `launch`,
+    which reports one of them.
+
+    A process that `torchrun` started exits at the end of the block, without Python's cleanup. The
+    destructor of torch's gloo holds Python's lock and waits for a thread that may wait for the same
+    lock. The process would then hang.
 
     Args:
-        lead: whether this machine's first process should be number 0. If several or none want
-            it, the first of all machines in torch's order is.
+        lead: whether the first process of this machine should be number 0. If several machines or
+            none ask for it, torch's order decides among them.
     """
     if not is_launched():
         yield
@@ -136,7 +138,7 @@ def process_group(lead: bool) -> Iterator[None]:
     except (NanopoetError, OSError) as error:
         get_error_handler().record_exception(error)
         status = 1
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the process ends anyway
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -152,16 +154,16 @@ def _join(lead: bool) -> None:
         first = torch.tensor(own if wish else size + own)
         dist.all_reduce(first, dist.ReduceOp.MIN)
     _lead = int(first) % size
-    if rank() > 0:  # nothing to put in order, and one in a message to a dead one would hang
+    if rank() > 0:  # has nothing to clean up, and would hang in a message to a dead process
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
 
 
 def own_device(device: torch.device) -> torch.device:
-    """The GPU of this process, if `device` is cuda and there are several processes.
+    """Return the GPU of this process if there are several processes, else `device` itself.
 
     Raises:
-        NanopoetError: more processes than GPUs, or a device that they cannot share.
+        NanopoetError: more processes than GPUs, or a device that processes cannot share.
     """
     if not dist.is_initialized() or device.type == "cpu":
         return device
@@ -176,14 +178,14 @@ def own_device(device: torch.device) -> torch.device:
 
 
 def share_of(batch_size: int) -> slice:
-    """The rows of a batch that are this process's.
+    """Return the rows of a batch that this process computes.
 
     Raises:
-        NanopoetError: they cannot be dealt out evenly.
+        NanopoetError: the number of processes does not divide the batch.
     """
     if batch_size % world_size():
         raise NanopoetError(
-            f"params.yaml: pretrain.batch_size = {batch_size} is no multiple of the "
+            f"params.yaml: pretrain.batch_size = {batch_size} is not a multiple of the "
             f"{world_size()} processes that pretrain.torchrun starts; change one of the two"
         )
     size = batch_size // world_size()
@@ -191,19 +193,19 @@ def share_of(batch_size: int) -> slice:
 
 
 class Loss(nn.Module):
-    """`LanguageModel.loss` as a module, which DDP wants."""
+    """`LanguageModel.loss` as a module, because DDP takes no function."""
 
     def __init__(self, model: LanguageModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, idx: Tensor, targets: Tensor) -> Tensor:
-        """(B, T) ids and those that follow → mean loss in nats per token"""
+        """Compute the mean loss in nats per token, (), of (B, T) ids and (B, T) targets."""
         return self.model.loss(idx, targets)
 
 
 def data_parallel(model: LanguageModel) -> nn.Module:
-    """The loss of `model`; its gradients come out as the mean over all processes."""
+    """Return the loss of a model; its gradients become the mean over all processes."""
     loss = Loss(model)
     if world_size() == 1:
         return loss
@@ -215,12 +217,12 @@ def data_parallel(model: LanguageModel) -> nn.Module:
 
 @contextmanager
 def exchange(loss: nn.Module, now: bool) -> Iterator[None]:
-    """A context for the way forward and back of a micro-batch.
+    """Surround the forward and backward pass of a micro-batch.
 
     Args:
-        loss: what `data_parallel` made.
-        now: whether the processes exchange gradients in it, as in the last of a step; else these
-            add up in each.
+        loss: from `data_parallel`.
+        now: whether the processes exchange gradients, as in the last micro-batch of a step.
+            Otherwise each process accumulates its own.
 
     Raises:
         NanopoetError: another process ended, or its machine cannot be reached.
@@ -234,7 +236,7 @@ def exchange(loss: nn.Module, now: bool) -> Iterator[None]:
 
 
 def all_reduce_sum(value: float, device: torch.device) -> float:
-    """Sum of a number over all processes."""
+    """Sum a number over all processes."""
     if world_size() == 1:
         return value
     total = torch.tensor(value, dtype=torch.float64, device=device)
@@ -244,7 +246,7 @@ def all_reduce_sum(value: float, device: torch.device) -> float:
 
 
 def broadcast(raw: bytes) -> bytes:
-    """The bytes that process 0 gave; those of the others do not matter."""
+    """Return the bytes of process 0 in every process; the argument of the others is ignored."""
     box = [raw if rank() == 0 else None]
     if world_size() > 1:
         with peers():
@@ -255,7 +257,7 @@ def broadcast(raw: bytes) -> bytes:
 
 @contextmanager
 def peers() -> Iterator[None]:
-    """What may fail in here because of another process is named as such.
+    """Translate errors of the connection to another process.
 
     Raises:
         NanopoetError: another process ended, or its machine cannot be reached.
@@ -267,7 +269,7 @@ def peers() -> Iterator[None]:
             raise
         raise _LostPeerError(
             f"another process of this training ended or cannot be reached "
-            f"({_first_line(error)}); run again, it goes on from the last checkpoint"
+            f"({_first_line(error)}); run again to continue from the last checkpoint"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Characters that have a feature in common learn from one another."""
+"""An optimizer by which characters with a common feature learn from one another."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPS = 1e-8
-"""AdamW's, as torch has it."""
+"""Epsilon of AdamW, torch's default."""
 
 
-class Bags(NamedTuple):
-    """N weighted sums of a table's rows.
+class WeightedRowSums(NamedTuple):
+    """N weighted sums of the rows of a table, E terms in all.
 
     Attributes:
-        rows: (E,) the rows, those of the first sum first.
-        starts: (N,) where each sum begins in `rows`.
-        weights: (E,) what each row counts.
+        rows: (E,) the row of each term, in the order of the sums.
+        starts: (N,) index of the first term of each sum.
+        weights: (E,) the factor of each term.
     """
 
     rows: Tensor
@@ -26,8 +26,10 @@ class Bags(NamedTuple):
     weights: Tensor
 
     @classmethod
-    def of(cls, sums: Sequence[Sequence[tuple[int, float]]], device: torch.device) -> "Bags":
-        """From N lists of (row, weight)."""
+    def from_terms(
+        cls, sums: Sequence[Sequence[tuple[int, float]]], device: torch.device
+    ) -> "WeightedRowSums":
+        """Make N sums from N lists of (row, weight)."""
         pairs = [pair for each in sums for pair in each]
         lengths = torch.tensor([0, *map(len, sums)])
         return cls(
@@ -37,23 +39,24 @@ class Bags(NamedTuple):
         )
 
     def sum(self, table: Tensor) -> Tensor:
-        """(M, C) → (N, C)"""
+        """Sum rows of a table, (M, C) → (N, C)."""
         return F.embedding_bag(
             self.rows, table, self.starts, mode="sum", per_sample_weights=self.weights
         )
 
 
 class FeatureAdamW(torch.optim.Optimizer):
-    """AdamW's update of what rows of a table have in common, beside AdamW on the rows themselves.
+    """AdamW on the features that rows of a table share, beside AdamW on the rows themselves.
 
-    Were row v of a table (V, C) the sum of a row of its own and of the mean of its features' rows
-    in a second table (F, C), AdamW would update both. This makes the second one's updates and adds
-    them to the first one's rows, so that there is no second table: the model stays as it is.
+    Suppose row v of a table, (V, C), were its own row plus the mean of its features' rows in a
+    second table, (F, C). AdamW would then update both tables. This optimizer computes the update of
+    the second table and adds it to the rows of the first. So there is no second table, and the
+    model stays the same. AdamW: Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101.
 
     Args:
-        params: tables (V, C), in groups with rates of their own.
-        features: V lists of features; one that no two rows share does not count.
-        betas: AdamW's.
+        params: groups of tables, (V, C) each, with a learning rate for each group.
+        features: V lists of features; a feature of a single row does not count.
+        betas: as in AdamW.
     """
 
     def __init__(
@@ -71,12 +74,14 @@ class FeatureAdamW(torch.optim.Optimizer):
         for row, each in enumerate(shared):
             for feature in each:
                 have[feature].append((row, 1 / len(each)))
-        self._of_feature = Bags.of(have, device)
-        self._of_row = Bags.of([[(f, 1 / len(each)) for f in each] for each in shared], device)
+        self._of_feature = WeightedRowSums.from_terms(have, device)
+        self._of_row = WeightedRowSums.from_terms(
+            [[(f, 1 / len(each)) for f in each] for each in shared], device
+        )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update the rows of each table."""
+        """Update the rows of each table from its gradient."""
         assert closure is None, "the trainer computes gradients once"
         for group in self.param_groups:
             beta1, beta2 = group["betas"]

@@ -1,8 +1,8 @@
-"""The course of a training run as files without an empty cell.
+"""Metrics of a training run as files without an empty cell.
 
 history.csv       a row per step
-evaluations.csv   a row per look at the validation loss
-samples.json      step → prompt → poem, per look
+evaluations.csv   a row per evaluation step
+samples.json      step → prompt → poem, per evaluation step
 """
 
 import csv
@@ -23,17 +23,17 @@ _EVALUATIONS = ("step", "tokens", "loss_val")
 
 @dataclass(frozen=True, kw_only=True)
 class StepRecord:
-    """What there is to tell of a step. Steps count from 0, as the seed's do.
+    """Metrics of one step.
 
     Attributes:
-        step: number of the update.
-        tokens: training tokens seen, this update's included.
-        lr: learning rate of the update, as `pretrain.lr` counts it.
-        loss_train: loss on its batch before it, in nats per character, with dropout.
+        step: number of the update, from 0 as in the notebook.
+        tokens: training tokens seen, including this update.
+        lr: `pretrain.lr` times the factor of the schedule.
+        loss_train: loss on the batch before the update, in nats per character, with dropout.
         grad_norm: Euclidean norm of the gradient of the mean loss per token.
-        loss_val: loss on the fixed validation windows after it, in nats per character; None
-            between evaluations.
-        samples: what the model writes after it, poem by prompt; None between evaluations.
+        loss_val: loss on the fixed validation windows after the update, in nats per character;
+            None between evaluations.
+        samples: prompt → poem that the model writes after the update; None between evaluations.
     """
 
     step: int
@@ -46,16 +46,16 @@ class StepRecord:
 
 
 def write_history(folder: str | Path, records: Sequence[StepRecord]) -> None:
-    """Write the three files."""
+    """Write the three files to a folder, which is made if it is missing."""
     folder = Path(folder)
-    looks = [record for record in records if record.loss_val is not None]
+    evaluations = [record for record in records if record.loss_val is not None]
     _write_csv(folder / "history.csv", _HISTORY, records)
-    _write_csv(folder / "evaluations.csv", _EVALUATIONS, looks)
-    write_json(folder / "samples.json", {str(look.step): look.samples for look in looks})
+    _write_csv(folder / "evaluations.csv", _EVALUATIONS, evaluations)
+    write_json(folder / "samples.json", {str(each.step): each.samples for each in evaluations})
 
 
 def read_history(folder: str | Path) -> list[StepRecord]:
-    """Read what `write_history` wrote.
+    """Read the files of `write_history`.
 
     Raises:
         FileError: a file is missing or damaged.
@@ -63,7 +63,7 @@ def read_history(folder: str | Path) -> list[StepRecord]:
     folder = Path(folder)
     try:
         samples = orjson.loads((folder / "samples.json").read_bytes())
-        looks = {
+        evaluations = {
             row["step"]: {"loss_val": float(row["loss_val"]), "samples": samples[row["step"]]}
             for row in _read_csv(folder / "evaluations.csv")
         }
@@ -74,7 +74,7 @@ def read_history(folder: str | Path) -> list[StepRecord]:
                 lr=float(row["lr"]),
                 loss_train=float(row["loss_train"]),
                 grad_norm=float(row["grad_norm"]),
-                **looks.get(row["step"], {}),
+                **evaluations.get(row["step"], {}),
             )
             for row in _read_csv(folder / "history.csv")
         ]

@@ -1,4 +1,4 @@
-"""Muon: momentum whose updates are made orthogonal."""
+"""Muon: momentum with orthogonalized updates."""
 
 from collections.abc import Callable, Iterable
 
@@ -6,26 +6,28 @@ import torch
 from torch import Tensor
 
 NS_STEPS = 3
-"""Newton–Schulz iterations of Muon. Its usual five take a fifth of a step here and gain nothing
-(docs/recipe.md)."""
-
+"""Newton–Schulz iterations. The usual five take a fifth of the time of a step here and gain nothing
+(docs/experiment-log.md)."""
 
 _NS_COEFFICIENTS = 3.4445, -4.7750, 2.0315
-"""Of Jordan et al. 2024: they lift small singular values quickly."""
+"""Coefficients of Jordan et al. 2024, https://kellerjordan.github.io/posts/muon, which raise small
+singular values in few iterations."""
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose updates are made orthogonal (https://kellerjordan.github.io/posts/muon).
+    """Momentum with orthogonalized updates (Jordan et al. 2024).
 
-    `torch.optim.Muon` always multiplies in bf16. A CPU without the instruction emulates that, many
-    times slower than fp32 (`python -m bench.ops`). In bf16 this one does the same, bit by bit.
+    The method is explained at https://kellerjordan.github.io/posts/muon. `torch.optim.Muon` always
+    multiplies in bf16. A CPU without bf16 instructions emulates them, many times slower than fp32
+    (`python -m bench.ops`). With dtype bf16 the results are torch's, bit by bit.
 
     Args:
         matrices: parameters with two dimensions.
-        lr: for a square matrix; a tall one gets more, by the root of its height over its width.
-        momentum: Nesterov's.
-        weight_decay: decoupled.
-        dtype: in which updates are made orthogonal.
+        lr: learning rate of a square matrix. A matrix that is taller than wide gets more, by the
+            square root of height / width.
+        momentum: Nesterov momentum.
+        weight_decay: decoupled weight decay.
+        dtype: dtype of the orthogonalization.
     """
 
     def __init__(
@@ -45,11 +47,11 @@ class Muon(torch.optim.Optimizer):
         assert closure is None, "the trainer computes gradients once"
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]
-            alike: dict[torch.Size, list[Tensor]] = {}
+            by_shape: dict[torch.Size, list[Tensor]] = {}
             for matrix in group["params"]:
                 if matrix.grad is not None:
-                    alike.setdefault(matrix.shape, []).append(matrix)
-            for (height, width), matrices in alike.items():
+                    by_shape.setdefault(matrix.shape, []).append(matrix)
+            for (height, width), matrices in by_shape.items():
                 grads = [matrix.grad for matrix in matrices if matrix.grad is not None]
                 averages = [self._momentum_buffer(matrix) for matrix in matrices]
                 torch._foreach_lerp_(averages, grads, 1 - momentum)
@@ -69,8 +71,13 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(x: Tensor) -> Tensor:
-    """Bring the singular values of N matrices, (N, height, width), near 1 by Newton–Schulz
-    iterations.
+    """Bring the singular values of N matrices near 1 by Newton–Schulz iterations.
+
+    Args:
+        x: (N, height, width).
+
+    Returns:
+        (N, height, width) in the dtype of x.
     """
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x

@@ -1,4 +1,4 @@
-"""Optimisers and the learning-rate schedule."""
+"""Optimizers and the learning-rate schedule."""
 
 from collections.abc import Sequence
 
@@ -17,18 +17,17 @@ def make_optimizers(
     precision: Precision,
     features: Sequence[Sequence[str]] = (),
 ) -> list[torch.optim.Optimizer]:
-    """The optimisers that together update every parameter of `model`.
+    """Make the optimizers that together update every parameter of a model.
 
-    `adamw` has them all, the token embedding with a rate of its own. `muon` takes the matrices of
-    the blocks from it and makes their updates orthogonal, in the precision of matrix products.
-    Where tokens have features, a third one updates what rows of the embedding and of the output
-    layer share.
+    With `adamw`, AdamW updates all parameters; the token embedding has its own learning rate. With
+    `muon`, Muon updates the matrices of the blocks instead. If tokens have features, FeatureAdamW
+    adds the updates that rows of the embedding and of the output layer share.
 
     Args:
         model: on its device.
         params: the recipe.
-        precision: of Muon's products.
-        features: what each of the V tokens has in common with others; empty if nothing counts.
+        precision: precision of Muon's matmuls.
+        features: V lists of features, one for each token; empty without FeatureAdamW.
     """
     embedding = model.token_embedding.weight
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
@@ -59,13 +58,16 @@ def make_optimizers(
 
 
 def lr_factor(step: int, max_steps: int, warmup_steps: int, decay: float) -> float:
-    """Share of the full learning rate at a step: up linearly, along the top, down linearly.
+    """Compute the share of the full learning rate at a step.
+
+    The rate rises linearly, stays at the full rate, and falls linearly (Hägele et al. 2024,
+    https://arxiv.org/abs/2405.18392).
 
     Args:
         step: number of the update, from 0.
         max_steps: number of all updates.
-        warmup_steps: updates on the way up; the one after them has the full rate.
-        decay: share of all updates on the way down; after the last one the rate would be 0.
+        warmup_steps: updates below the full rate at the start; the next update has the full rate.
+        decay: share of all updates in which the rate falls; it would be 0 after the last one.
 
     >>> [round(lr_factor(step, 10, warmup_steps=2, decay=0.5), 2) for step in range(10)]
     [0.33, 0.67, 1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2]

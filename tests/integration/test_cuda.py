@@ -1,4 +1,4 @@
-"""What a GPU computes is what a CPU computes, but for rounding."""
+"""A GPU computes the same as a CPU, except for rounding."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ from tests.support.params import CLASSIC, MODERN, SMALL
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"),
-    # the compiler's advice where products are in fp32, which is what is compared here
+    # advice of torch's compiler on fp32 matmuls, which the tests compare
     pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores"),
 ]
 
@@ -65,7 +65,7 @@ def test_it_trains_as_a_cpu_does(start: Start, recipe: dict[str, Any], compile_i
     assert losses[-1] < losses[0] - 0.1
 
 
-def test_it_computes_activations_again(start: Start) -> None:
+def test_activation_checkpointing_gives_the_same_losses(start: Start) -> None:
     options: dict[str, Any] = {"device": "cuda", "dropout": 0.1, "precision": "bf16"}
     expected = _losses(start(MODERN, **options))
     for compile_it in ("off", "on"):
@@ -75,7 +75,7 @@ def test_it_computes_activations_again(start: Start) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_bf16_rounds_and_no_more(start: Start, recipe: dict[str, Any]) -> None:
+def test_bf16_differs_by_rounding_alone(start: Start, recipe: dict[str, Any]) -> None:
     expected = _losses(start(recipe, device="cpu"))
     trainer = start(recipe, device="auto", precision="auto")
     assert trainer.device.type == "cuda"
@@ -85,10 +85,10 @@ def test_bf16_rounds_and_no_more(start: Start, recipe: dict[str, Any]) -> None:
 
 @both_ways
 @pytest.mark.parametrize("recipe", [CLASSIC, MODERN])
-def test_it_goes_on_from_its_state(
+def test_it_continues_from_its_state(
     start: Start, tmp_path: Path, recipe: dict[str, Any], compile_it: str
 ) -> None:
-    """With dropout, which is a function of seed and step in a graph, too."""
+    """Dropout is a function of seed and step in a CUDA graph, too."""
     options: dict[str, Any] = {"device": "cuda", "compile": compile_it, "dropout": 0.3}
     whole = _losses(start(recipe, **options))
     assert whole != pytest.approx(_losses(start(recipe, **options, seed=1)), abs=1e-2)
@@ -105,7 +105,7 @@ def test_it_goes_on_from_its_state(
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_it_predicts_and_writes_as_a_cpu_does(
+def test_it_predicts_and_generates_as_a_cpu_does(
     start: Start, arrays: TokenArrays, recipe: dict[str, Any]
 ) -> None:
     trainer = start(recipe, device="cuda")

@@ -18,7 +18,7 @@ CONFIGS["shared keys"] = CONFIGS["modern"] | {"head_num": 4, "kv_head_num": 2}
 
 
 def tiny_model() -> tuple[LanguageModel, CharTokenizer]:
-    """A model that has learned nothing but has much to say."""
+    """Make an untrained model whose output varies."""
     tokenizer = CharTokenizer(make_poems())
     config: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "emb_size": 16}
     config |= {"block_size": 32, "layer_num": 1, "head_num": 2, "mlp_size": 24, "dropout": 0.0}

@@ -1,4 +1,4 @@
-"""The models that every test of this room tries."""
+"""Models for the tests of this folder."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tests.support.models import CONFIGS
 
 @pytest.fixture(params=list(CONFIGS))
 def model(request: pytest.FixtureRequest) -> LanguageModel:
-    """A model whose weights are all random, so that no part of it is without effect."""
+    """Make a model whose weights are all random, so that each part has an effect."""
     model = make_model(CONFIGS[request.param])
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():

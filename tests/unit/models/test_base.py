@@ -1,4 +1,4 @@
-"""What holds for both models."""
+"""Tests of both architectures."""
 
 from collections.abc import Callable
 
@@ -30,13 +30,13 @@ def test_the_generator_decides_the_weights() -> None:
 
 
 def test_activation_checkpointing_changes_no_gradient(model: LanguageModel) -> None:
-    """Not even with dropout, which has to drop the same again. It keeps less on the way."""
+    """Dropout drops the same elements again. Fewer activations are kept for the backward pass."""
     idx, targets = torch.randint(30, (2, 3, 8))
     model.train()
     found = []
     for model.activation_checkpointing in (False, True):
         kept: list[torch.Tensor] = []
-        with torch.random.fork_rng(), saved_tensors_hooks(_note(kept), lambda x: x):
+        with torch.random.fork_rng(), saved_tensors_hooks(_keep_in(kept), lambda x: x):
             torch.manual_seed(1)
             loss = model.loss(idx, targets)
             gradients = torch.autograd.grad(loss, list(model.parameters()))
@@ -47,7 +47,7 @@ def test_activation_checkpointing_changes_no_gradient(model: LanguageModel) -> N
     assert checkpointed[2] < plain[2]
 
 
-def _note(kept: list[torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+def _keep_in(kept: list[torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         kept.append(tensor)
         return tensor
@@ -78,7 +78,7 @@ def test_the_chunked_loss_has_the_gradient_of_the_plain_one(model: LanguageModel
         torch.testing.assert_close(chunked, plain)
 
 
-def test_no_position_sees_what_follows(model: LanguageModel) -> None:
+def test_no_position_sees_later_ones(model: LanguageModel) -> None:
     for mode in (True, False):
         model.train(mode)
         idx = torch.randint(30, (1, 8))
@@ -92,7 +92,7 @@ def test_no_position_sees_what_follows(model: LanguageModel) -> None:
         assert not torch.allclose(before[:, 5:], after[:, 5:])
 
 
-def test_the_order_of_what_went_before_matters(model: LanguageModel) -> None:
+def test_the_order_of_earlier_tokens_matters(model: LanguageModel) -> None:
     one, other = model(torch.tensor([[1, 2, 3]]))[0], model(torch.tensor([[2, 1, 3]]))[0]
     assert not torch.allclose(one[:, -1], other[:, -1])
 
@@ -114,7 +114,7 @@ def test_a_cache_gives_the_logits_of_the_whole(model: LanguageModel) -> None:
     torch.testing.assert_close(torch.cat(parts, dim=1), whole)
 
 
-def test_too_many_tokens_are_refused(model: LanguageModel) -> None:
+def test_too_many_tokens_are_an_error(model: LanguageModel) -> None:
     with pytest.raises(ValueError, match="9 tokens are more than block_size 8"):
         model(torch.zeros(1, 9, dtype=torch.int64))
     cache = KVCache(model.block_size)
@@ -123,6 +123,6 @@ def test_too_many_tokens_are_refused(model: LanguageModel) -> None:
         model(torch.zeros(1, 1, dtype=torch.int64), cache=cache)
 
 
-def test_an_unknown_architecture_is_refused() -> None:
+def test_an_unknown_architecture_is_an_error() -> None:
     with pytest.raises(KeyError, match="rnn"):
         make_model({"architecture": "rnn"})

@@ -29,7 +29,7 @@ def test_round_trip(folder: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(model(idx)[0], load_model(tmp_path / "again")[0](idx)[0])
 
 
-def test_what_no_file_holds_is_there_all_the_same(tmp_path: Path) -> None:
+def test_tables_that_no_file_contains_are_computed(tmp_path: Path) -> None:
     """The modern model's rotary tables."""
     tokenizer = CharTokenizer.from_characters("床前明月光")
     saved = Qwen3LanguageModel(tokenizer.vocab_size, 8, 8, 1, 2, 8, 0.1).eval()
@@ -47,7 +47,7 @@ def test_config_is_readable(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocab.json"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "garbage", "a number", "deep"])
-def test_a_damaged_file_is_named(folder: Path, name: str, damage: str) -> None:
+def test_a_damaged_file_is_an_error(folder: Path, name: str, damage: str) -> None:
     path = folder / name
     raw = path.read_bytes()
     path.unlink()
@@ -64,14 +64,14 @@ def test_a_damaged_file_is_named(folder: Path, name: str, damage: str) -> None:
     assert ("no such file" in caught.value.problem) == (damage == "missing")
 
 
-def test_files_of_two_models_are_told_apart(folder: Path) -> None:
+def test_the_vocabulary_of_another_model_is_an_error(folder: Path) -> None:
     CharTokenizer.from_characters("床前明月夜").save(folder / "vocab.json")
     with pytest.raises(NanopoetError, match="not the vocabulary of this model"):
         load_model(folder)
 
 
-def test_weights_of_another_training_are_told_apart(folder: Path, tmp_path: Path) -> None:
-    """The same shape, a flipped bit or a mixed-up copy: nothing else would show."""
+def test_weights_of_another_training_are_an_error(folder: Path, tmp_path: Path) -> None:
+    """Only the digest shows a flipped bit or weights of the same shapes."""
     tokenizer = CharTokenizer.from_characters("床前明月光")
     other = GPTLanguageModel(tokenizer.vocab_size, 8, 8, 1, 2, 0.1)
     save_model(tmp_path / "other", other, tokenizer, {})

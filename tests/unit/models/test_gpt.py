@@ -24,6 +24,6 @@ def test_attention_with_dropout_is_the_fused_attention_on_average() -> None:
     torch.testing.assert_close(mean, expected, atol=0.02 * expected.abs().max().item(), rtol=0)
 
 
-def test_heads_share_the_width() -> None:
+def test_heads_that_do_not_divide_the_width_are_an_error() -> None:
     with pytest.raises(ValueError, match="does not divide"):
         GPTLanguageModel(30, 16, 8, 2, 3, 0.1)

@@ -18,7 +18,7 @@ def _model(head_num: int = 4, kv_head_num: int = 2) -> Qwen3LanguageModel:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Queries and keys of each block that has computed."""
+    """Record the queries and keys of each block that computes."""
     seen: list[tuple[Tensor, Tensor]] = []
 
     def keep(q: Tensor, k: Tensor, v: Tensor, length: int | None) -> Tensor:
@@ -31,7 +31,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Tensor, Tensor]
 
 @pytest.mark.parametrize("kv_head_num", [1, 2, 4])
 @pytest.mark.parametrize("lags", [[1], [1, 2], [2, 5, 1]])
-def test_heads_look_where_they_are_told_to(
+def test_heads_attend_to_their_lags(
     lags: list[int], kv_head_num: int, seen: list[tuple[Tensor, Tensor]]
 ) -> None:
     model = _model(kv_head_num=kv_head_num)
@@ -47,11 +47,11 @@ def test_heads_look_where_they_are_told_to(
             weights[:, head].diagonal(-d, dim1=1, dim2=2).mean() for d in range(12) if d != lag
         ]
         assert there > 1.2 * max(others)
-    told_nothing = weights[:, len(lags) :].diagonal(-1, dim1=2, dim2=3).mean()
-    assert told_nothing < 0.15
+    without_lag = weights[:, len(lags) :].diagonal(-1, dim1=2, dim2=3).mean()
+    assert without_lag < 0.15
 
 
-def test_it_changes_nothing_else() -> None:
+def test_no_other_weights_change() -> None:
     model, plain = _model(), _model().state_dict()
     add_previous_token_heads(model, [3], torch.Generator().manual_seed(1))
     changed = {
@@ -72,12 +72,12 @@ def test_it_changes_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(("emb_size", "head_num"), [(4, 2), (16, 2), (30, 3)])
-def test_narrow_heads_look_back_too(emb_size: int, head_num: int) -> None:
+def test_narrow_heads_have_finite_weights(emb_size: int, head_num: int) -> None:
     model = Qwen3LanguageModel(30, emb_size, 8, 1, head_num, 24, 0.0)
     add_previous_token_heads(model, [1, 2])
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
-def test_each_head_looks_to_one_place() -> None:
+def test_more_lags_than_heads_are_an_error() -> None:
     with pytest.raises(ValueError, match="5 lags are more than head_num 4"):
         add_previous_token_heads(_model(), [1, 2, 3, 4, 5])

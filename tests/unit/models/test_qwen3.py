@@ -16,7 +16,7 @@ def test_parameter_count() -> None:
 
 
 def test_heads_may_share_keys_and_values() -> None:
-    """Two heads that share compute what two with the same keys and values of their own do."""
+    """Heads that share keys and values compute the same as heads with equal ones."""
     shared = Qwen3LanguageModel(30, 16, 8, 1, 4, 24, 0.0, kv_head_num=2).eval()
     alone = Qwen3LanguageModel(30, 16, 8, 1, 4, 24, 0.0).eval()
     assert alone.num_parameters - shared.num_parameters == 2 * 2 * 4 * 16
@@ -31,7 +31,7 @@ def test_heads_may_share_keys_and_values() -> None:
     torch.testing.assert_close(shared(idx)[0], alone(idx)[0])
 
 
-def test_heads_share_evenly() -> None:
+def test_key_heads_that_do_not_divide_the_heads_are_an_error() -> None:
     with pytest.raises(ValueError, match="kv_head_num 3 does not divide head_num 4"):
         Qwen3LanguageModel(30, 16, 8, 1, 4, 24, 0.0, kv_head_num=3)
 
@@ -53,7 +53,7 @@ def test_rms_norm_is_torch_s(learning: bool, size: float) -> None:
 
 
 def test_rotary_tables_are_exact() -> None:
-    """Torch's cosines of a float are off by some of its last bits, and not always by the same."""
+    """Torch's fp32 cosines are off in their last bits, not always by the same amount."""
     cos, sin = rotary_tables(256, 64)
     angles = [[t * 10_000.0 ** (-d / 32) for d in range(32)] for t in range(256)]
     exact_cos, exact_sin = (
@@ -75,16 +75,16 @@ def test_a_rotation_turns_halves_together() -> None:
     torch.testing.assert_close(turned, torch.cat([expected.real, expected.imag]))
 
 
-def test_a_rotated_product_depends_on_the_distance_alone() -> None:
+def test_a_score_of_rotated_vectors_depends_on_their_distance() -> None:
     q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
     cos, sin = rotary_tables(20, 8)
 
-    def product(i: int, j: int) -> torch.Tensor:
+    def score(i: int, j: int) -> torch.Tensor:
         return (rotate(q, cos[i], sin[i]) * rotate(k, cos[j], sin[j])).sum()
 
-    torch.testing.assert_close(product(3, 1), product(19, 17))
-    assert not torch.isclose(product(3, 1), product(3, 2))
-    torch.testing.assert_close(product(0, 0), (q * k).sum())
+    torch.testing.assert_close(score(3, 1), score(19, 17))
+    assert not torch.isclose(score(3, 1), score(3, 2))
+    torch.testing.assert_close(score(0, 0), (q * k).sum())
 
 
 def test_a_head_needs_an_even_width() -> None:

@@ -77,5 +77,8 @@ def test_dropped_weights_keep_the_mean() -> None:
     ones = torch.ones(2, 3, 40, 8)
     torch.manual_seed(0)
     y = torch.stack([causal_attention(q, k, ones, p=0.5) for _ in range(50)])
-    assert set(y[:, :, :, 0].flatten().tolist()) == {0.0, 2.0}  # the first position sees but itself
+    assert set(y[:, :, :, 0].flatten().tolist()) == {
+        0.0,
+        2.0,
+    }  # the first position sees only itself
     assert y.mean().item() == pytest.approx(1, abs=0.02)

@@ -12,7 +12,7 @@ from nanopoet.ops.cross_entropy import linear_cross_entropy, softmax_gradient, t
 def test_it_is_the_cross_entropy_and_its_gradient(
     monkeypatch: pytest.MonkeyPatch, with_bias: bool, rows: int, multiple: int
 ) -> None:
-    """Also where the rows come in several parts, the last one smaller, or logits are filled up."""
+    """This holds for several parts of unequal size, and for a padded vocabulary too."""
     monkeypatch.setattr(cross_entropy, "logits_multiple", lambda _: multiple)
     torch.manual_seed(0)
     x = torch.randn(rows, 5, requires_grad=True)

@@ -12,7 +12,7 @@ def test_dropout(p: float) -> None:
     kept = y != 0
     assert kept.float().mean().item() == pytest.approx(1 - p, abs=2e-3)
     torch.testing.assert_close(y[kept], torch.full_like(y[kept], 1 / (1 - p)))
-    for shift in (1, 2, 4):  # elements that share a draw do not share their fate
+    for shift in (1, 2, 4):  # elements that share a random number are independent
         both = (kept[:, shift:] & kept[:, :-shift]).float().mean().item()
         assert both == pytest.approx((1 - p) ** 2, abs=4e-3)
 

@@ -1,4 +1,4 @@
-"""Several processes train as one does; one that dies ends the others."""
+"""Several processes train like one; when one dies, the others end."""
 
 import json
 import os
@@ -30,10 +30,10 @@ WORKER = """
 import hashlib, json, os, signal, sys
 from pathlib import Path
 import torch
-from nanopoet import distributed
+from nanopoet.training import distributed
 from nanopoet.params import load_params
 from nanopoet.training.resume import broadcast_state, restore_state, save_state
-from nanopoet.tokens.dataset import encode_poems
+from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training.trainer import Trainer, build_model
 from stages.runner import run
@@ -77,7 +77,7 @@ Train = Callable[..., list[dict[str, Any]]]
 
 
 def _start(folder: Path, count: int, killed: str = "") -> subprocess.CompletedProcess[str]:
-    """Train in `count` processes, of which one may kill itself after three steps."""
+    """Train in `count` processes; the process `killed` kills itself after three steps."""
     for old in folder.glob("result*"):
         old.unlink()
     (folder / "worker.py").write_text(WORKER, encoding="utf-8")
@@ -131,12 +131,12 @@ def test_several_processes_train_as_one(
             assert theirs == pytest.approx(mine, rel=1e-3)
 
 
-def test_a_killed_process_ends_the_training_and_the_next_goes_on(folder: Path) -> None:
+def test_a_killed_process_ends_the_training_and_the_next_one_continues(folder: Path) -> None:
     done = _start(folder, 2, killed="1")
     assert done.returncode == 1
     assert done.stderr == (
-        "error: worker: process 1 of those that pretrain.torchrun starts ended with status -9; run "
-        "again, it goes on from the last checkpoint\n"
+        "error: worker: process 1 that pretrain.torchrun started ended with status -9; run "
+        "again to continue from the last checkpoint\n"
     )
     assert not list(folder.glob("result*"))
     assert list(folder.glob("scratch/*"))
@@ -149,11 +149,11 @@ def test_a_killed_process_ends_the_training_and_the_next_goes_on(folder: Path) -
     assert _results(folder, 2) == resumed
 
 
-def test_a_batch_that_cannot_be_dealt_out_is_named(folder: Path) -> None:
+def test_a_batch_that_processes_cannot_share_is_an_error(folder: Path) -> None:
     done = _start(folder, 3)
     assert done.returncode == 1
     assert done.stderr == (
-        "error: worker: params.yaml: pretrain.batch_size = 4 is no multiple of the 3 processes "
+        "error: worker: params.yaml: pretrain.batch_size = 4 is not a multiple of the 3 processes "
         "that pretrain.torchrun starts; change one of the two\n"
     )
 
@@ -174,14 +174,14 @@ def test_a_diverged_loss_ends_all(tmp_path: Path, write_params: Callable[..., Pa
         ("--nnodes 1:2:3", "nnodes"),
     ],
 )
-def test_options_that_mean_nothing_are_named(options: str, reason: str) -> None:
+def test_invalid_options_are_an_error(options: str, reason: str) -> None:
     with pytest.raises(NanopoetError, match=reason) as caught:
         launch(options, "worker")
     assert f"pretrain.torchrun = {options!r}" in str(caught.value)
 
 
 def _parallel(folder: Path, options: str, max_steps: int) -> Project:
-    """A project whose `pretrain` is started in several processes by DVC, up to before that."""
+    """Make a project whose `pretrain` runs in several processes, and run the stages before it."""
     changes = {"torchrun": options, "max_steps": max_steps, "eval_every": 50}
     project = Project(
         folder,
@@ -201,28 +201,28 @@ def _until(condition: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-def test_dvc_starts_it_and_nothing_outlives_dvc(tmp_path: Path) -> None:
+def test_dvc_starts_the_processes_and_none_outlives_it(tmp_path: Path) -> None:
     project = _parallel(tmp_path / "project", "--standalone --nproc-per-node 2", 10**6)
     log = project.folder / ".git/repro.log"
     for number in (signal.SIGINT, signal.SIGKILL):
         with open(log, "w", encoding="utf-8") as output, running(project, output) as dvc:
             _until(lambda: "  train " in log.read_text(encoding="utf-8"))
             family = stages(project.folder)
-            assert len(family) == 3  # torchrun and its two
+            assert len(family) == 3  # torchrun and two processes
             if number == signal.SIGINT:  # as a terminal sends it
                 os.killpg(dvc.pid, number)
             else:
                 dvc.send_signal(number)
             _, alive = psutil.wait_procs(family, timeout=TIMEOUT)
             assert not alive
-        told = log.read_text(encoding="utf-8")
-        assert "Traceback" not in told
-        assert told.count("pretrain: interrupted; run again") == 1, told
+        printed = log.read_text(encoding="utf-8")
+        assert "Traceback" not in printed
+        assert printed.count("pretrain: interrupted; run again") == 1, printed
     assert [run["status"] for run in project.tracked()] == ["KILLED"]
 
 
 def _link_up(first: str, second: str, hosts: str) -> None:
-    """Two network namespaces with a cable between them, whose hosts know each other by name."""
+    """Make two connected network namespaces, whose hosts know each other by name."""
     commands = [f"ip netns add {name}" for name in (first, second)]
     commands.append(f"ip link add eth0 netns {first} type veth peer name eth0 netns {second}")
     for number, name in enumerate((first, second), start=1):
@@ -249,12 +249,12 @@ def two_hosts() -> Iterator[tuple[str, str]]:
         try:
             _link_up(*names, hosts)
         except (FileNotFoundError, PermissionError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"no networks of its own for a process here: {error}")
+            pytest.skip(f"no network namespaces here: {error}")
         yield names
 
 
 def _start_on(host: str, project: Project, *command: str) -> "subprocess.Popen[str]":
-    """Run `python -m <command>` on one of the hosts, in a session of its own."""
+    """Run `python -m <command>` on a host, in its own session."""
     inside = f'hostname {host}; exec "$@"'
     words = ["ip", "netns", "exec", host, "unshare", "--uts", "sh", "-c", inside, "sh"]
     return subprocess.Popen(
@@ -269,7 +269,7 @@ def _start_on(host: str, project: Project, *command: str) -> "subprocess.Popen[s
 
 
 def test_two_hosts_train_as_one(tmp_path: Path, two_hosts: tuple[str, str]) -> None:
-    """They share no folder. The host where DVC runs writes, whichever torch puts first."""
+    """They share no folder. The host where DVC runs writes the files, whatever its rank."""
     first, second = two_hosts
     options = f"--nnodes 2 --nproc-per-node 1 --rdzv-backend c10d --rdzv-endpoint {first}:29400"
     mine = _parallel(tmp_path / "mine", options, 400)
@@ -279,26 +279,26 @@ def test_two_hosts_train_as_one(tmp_path: Path, two_hosts: tuple[str, str]) -> N
     alone.set(pretrain={"torchrun": ""})
     alone.repro("pretrain")
 
-    # The host that writes is the second by address, so not the one that torch calls number 0.
+    # DVC runs on the host with the second address, which is not rank 0 in torch.
     with _start_on(second, mine, "dvc", "repro", "pretrain") as dvc:
         with _start_on(first, theirs, "stages.pretrain") as other:
             _until(lambda: list(mine.folder.glob(".nanopoet/resume/*/step_*")))
             os.killpg(other.pid, signal.SIGKILL)
-        told, _ = dvc.communicate(timeout=TIMEOUT)
+        printed, _ = dvc.communicate(timeout=TIMEOUT)
         assert dvc.returncode
-    assert told.count("error: ") == 1, told
+    assert printed.count("error: ") == 1, printed
     lost = "another process of this training ended", "reaches the endpoint"  # whichever comes first
-    assert any(what in told for what in lost), told
-    assert "Traceback" not in told
+    assert any(error in printed for error in lost), printed
+    assert "Traceback" not in printed
 
     with (
         _start_on(second, mine, "dvc", "repro", "pretrain") as dvc,
         _start_on(first, theirs, "stages.pretrain") as other,
     ):
-        told, _ = dvc.communicate(timeout=TIMEOUT)
+        printed, _ = dvc.communicate(timeout=TIMEOUT)
         others, _ = other.communicate(timeout=TIMEOUT)
-    assert (dvc.returncode, other.returncode) == (0, 0), told + others
-    assert "goes on after step" in told
+    assert (dvc.returncode, other.returncode) == (0, 0), printed + others
+    assert "continues after step" in printed
     assert others == ""
     assert not (theirs.folder / "models/poet").exists()
     assert not (theirs.folder / ".nanopoet/resume").exists()

@@ -4,11 +4,11 @@ from torch import Tensor, nn
 from nanopoet.training.feature_adamw import FeatureAdamW
 
 FEATURES = [[], ["water", "level"], ["water"], ["level", "fire"], ["water", "oblique"], ["oblique"]]
-"""Of six rows; only one has fire."""
+"""Features of six rows; only one row has fire."""
 MEANS = torch.tensor(
     [[0, 0, 0], [1 / 2, 1 / 2, 0], [1, 0, 0], [0, 1, 0], [1 / 2, 0, 1 / 2], [0, 0, 1]]
 )
-"""The same, fire left out: (rows, water and level and oblique)."""
+"""Weight of each feature in each row without fire, (6, 3): water, level, oblique."""
 BETAS = 0.8, 0.99
 
 

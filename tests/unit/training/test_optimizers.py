@@ -68,7 +68,7 @@ def test_each_group_has_its_rate(
     assert [group["weight_decay"] for group in groups] == [0.4] * 3
 
 
-def test_the_seed_s_optimiser_is_plain_adamw(
+def test_the_notebook_s_optimizer_is_plain_adamw(
     make: Callable[..., tuple[LanguageModel, PretrainParams]],
 ) -> None:
     model, params = make(
@@ -94,7 +94,7 @@ def test_the_seed_s_optimiser_is_plain_adamw(
         torch.testing.assert_close(a, b)
 
 
-def test_the_rate_is_full_between_warm_up_and_decay() -> None:
+def test_the_learning_rate_is_full_between_warm_up_and_decay() -> None:
     factors = [lr_factor(step, 100, warmup_steps=10, decay=0.2) for step in range(100)]
     assert factors[0] == pytest.approx(1 / 11)
     assert factors[10:81] == [1.0] * 71
@@ -103,7 +103,7 @@ def test_the_rate_is_full_between_warm_up_and_decay() -> None:
     assert all(a > b for a, b in pairwise(factors[80:]))
 
 
-def test_without_warm_up_and_decay_it_is_constant() -> None:
+def test_without_warm_up_and_decay_the_learning_rate_is_constant() -> None:
     assert {lr_factor(step, 7, warmup_steps=0, decay=0.0) for step in range(7)} == {1.0}
 
 
@@ -149,12 +149,12 @@ def test_updates_become_orthogonal_in_the_given_precision(shape: tuple[int, int]
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
 )
-def test_muon_multiplies_as_the_rest_does(
+def test_muon_has_the_precision_of_the_model(
     make: Callable[..., tuple[LanguageModel, PretrainParams]],
     precision: Any,
     dtype: torch.dtype,
 ) -> None:
-    """bf16 where the hardware has none would take many times as long."""
+    """On hardware without bf16 instructions, bf16 would take many times as long."""
     _, muon = make_optimizers(*make(optimizer="muon"), precision)
     assert isinstance(muon, Muon)
     assert muon.dtype == dtype

@@ -1,4 +1,4 @@
-"""A training that is interrupted any number of times ends with the same weights."""
+"""A training ends with the same weights however often it is interrupted."""
 
 import hashlib
 import os
@@ -98,7 +98,7 @@ def test_compiled_it_ends_with_the_same_weights_too(start: Start, scratch: Path)
     assert _same(last, whole)
 
 
-def test_without_a_state_it_starts_at_the_beginning(start: Start, scratch: Path) -> None:
+def test_without_a_state_it_starts_at_step_0(start: Start, scratch: Path) -> None:
     trainer = start()
     assert restore_state(scratch, trainer) is None
     assert trainer.step == 0
@@ -119,8 +119,8 @@ def test_a_damaged_state_is_not_used(start: Start, scratch: Path) -> None:
     assert restore_state(scratch, start()) is None
 
 
-def test_a_whole_state_of_something_else_is_named(start: Start, scratch: Path) -> None:
-    """Its digest fits, which only somebody who means it brings about."""
+def test_a_file_that_is_no_state_is_an_error(start: Start, scratch: Path) -> None:
+    """Its digest fits, so somebody has made it on purpose."""
     raw = safetensors.torch.save({"model.x": torch.zeros(1), "y.z": torch.zeros(2)})
     scratch.mkdir()
     digest = hashlib.sha256(raw).hexdigest()
@@ -248,8 +248,8 @@ def test_a_save_keeps_a_state_for_another_14_days(start: Start, tmp_path: Path) 
     assert list(folder.iterdir())
 
 
-def test_killed_at_random_it_goes_on(unchanged: Project) -> None:
-    """Kill -9 of the stage at random moments; then `dvc repro` ends as if nothing had been."""
+def test_killed_at_random_times_it_continues(unchanged: Project) -> None:
+    """Kill the stage with SIGKILL at random; `dvc repro` then ends with the same weights."""
     steps = 120
     unchanged.set(pretrain={"max_steps": steps, "checkpoint_every": 4, "eval_every": 20})
     rng = random.Random(0)  # noqa: S311
@@ -257,7 +257,7 @@ def test_killed_at_random_it_goes_on(unchanged: Project) -> None:
         with unchanged.start("stages.pretrain") as process:
             assert process.stdout is not None
             for line in process.stdout:
-                if line.startswith("step"):  # it trains, no longer only prepares to
+                if line.startswith("step"):  # training has begun
                     break
             time.sleep(rng.uniform(0, 0.5))
             process.send_signal(signal.SIGKILL)

@@ -9,6 +9,7 @@ import torch
 from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.corpus.poems import Poem
 from nanopoet.models.base import LanguageModel
+from nanopoet.ops.linear import CAN_PACK, Linear
 from nanopoet.params import PretrainParams, load_params
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
@@ -54,8 +55,10 @@ def _weights(model: LanguageModel) -> torch.Tensor:
 def test_golden_loss(
     run: Train, recipe: dict[str, Any], golden: dict[int, tuple[float, float]]
 ) -> None:
-    """The loss of 20 steps. Other CPUs round otherwise, by less than the tolerance; five iterations
-    in Muon instead of three would make 0.003 and more.
+    """Compare the loss of 20 steps.
+
+    Other CPUs round differently, by less than the tolerance. Five iterations in Muon instead of
+    three would change it by 0.003 and more.
     """
     _, records = run(max_steps=20, eval_every=10, **recipe)
     assert [record.step for record in records if record.loss_val is not None] == [0, 10, 19]
@@ -83,15 +86,37 @@ def test_the_same_seed_gives_the_same_weights(run: Train) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_what_characters_share_takes_part(run: Train, optimizer: str) -> None:
+def test_character_features_take_part(run: Train, optimizer: str) -> None:
     alone, sharing = (
         _weights(run(optimizer=optimizer, character_features=kinds)[0]) for kinds in ([], ["tone"])
     )
     assert not torch.equal(alone, sharing)
 
 
-def test_looking_does_not_change_the_course(run: Train) -> None:
+def test_evaluation_does_not_change_the_training(run: Train) -> None:
     assert torch.equal(_weights(run()[0]), _weights(run(eval_every=1)[0]))
+
+
+@pytest.mark.skipif(not CAN_PACK[torch.float32], reason="oneDNN is not here")
+def test_each_evaluation_packs_its_weights_once(
+    run: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights change between evaluations; training never packs."""
+    shapes = []
+    pack = torch.ops.mkldnn._reorder_linear_weight
+
+    def record(weight: torch.Tensor) -> torch.Tensor:
+        assert not torch.is_grad_enabled()
+        shapes.append(weight.shape)
+        packed: torch.Tensor = pack(weight)
+        return packed
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", record)
+    model, records = run(precision="fp32")
+    evaluations = sum(record.loss_val is not None for record in records)
+    assert evaluations == 4
+    layers = [module for module in model.modules() if isinstance(module, Linear)]
+    assert len(shapes) == evaluations * len(layers)
 
 
 def test_torch_s_global_generator_is_left_alone(run: Train) -> None:
@@ -111,17 +136,17 @@ def test_micro_batches_add_up_to_the_batch(run: Train) -> None:
         assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-2)
 
 
-def test_a_diverged_loss_names_the_step(run: Train) -> None:
+def test_a_diverged_loss_is_an_error(run: Train) -> None:
     with pytest.raises(NanopoetError, match=r"diverged at step \d.*pretrain\.lr = 1e\+30"):
         run(lr=1e30)
 
 
-def test_a_short_validation_part_is_named(run: Train) -> None:
+def test_a_short_validation_part_is_an_error(run: Train) -> None:
     with pytest.raises(NanopoetError, match="the validation part has 32 tokens"):
         run(val_length=32)
 
 
-def test_a_device_that_is_not_there_is_named(run: Train) -> None:
+def test_a_missing_device_is_an_error(run: Train) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has it")
     with pytest.raises(NanopoetError, match=r"device = 'cuda' is not on this machine .*cpu"):
@@ -134,7 +159,7 @@ def test_history_round_trip(tmp_path: Path, run: Train) -> None:
     assert read_history(tmp_path) == records
 
 
-def test_a_damaged_history_is_named(tmp_path: Path, run: Train) -> None:
+def test_a_damaged_history_is_an_error(tmp_path: Path, run: Train) -> None:
     _, records = run()
     write_history(tmp_path, records)
     (tmp_path / "history.csv").write_text("step,tokens\n1,two\n")
@@ -143,7 +168,7 @@ def test_a_damaged_history_is_named(tmp_path: Path, run: Train) -> None:
 
 
 def both_compiled(test: Callable[..., None]) -> Callable[..., None]:
-    """A test of both recipes that needs torch's compiler."""
+    """Mark a test of both recipes that needs torch's compiler."""
     for mark in (
         pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++"),
         pytest.mark.parametrize("recipe", [CLASSIC, MODERN]),
@@ -154,7 +179,7 @@ def both_compiled(test: Callable[..., None]) -> Callable[..., None]:
 
 @both_compiled
 def test_compiled_it_is_the_same_training(run: Train, recipe: dict[str, Any]) -> None:
-    """Dropout draws the same numbers; only the last bits differ."""
+    """Dropout draws the same random numbers; only the last bits of the losses differ."""
     _, plain = run(**recipe, max_steps=3, compile="off")
     _, compiled = run(**recipe, max_steps=3, compile="on")
     for one, other in zip(plain, compiled, strict=True):
@@ -166,7 +191,7 @@ def test_compiled_it_is_the_same_training(run: Train, recipe: dict[str, Any]) ->
 def test_compiled_and_with_two_threads_it_ends_in_the_same_bits(
     run: Train, recipe: dict[str, Any]
 ) -> None:
-    """Many positions of a batch share an embedding; their gradients add up in one order."""
+    """Gradients of positions that share an embedding are added in a fixed order."""
     batch = {"batch_size": 64, "micro_batch_size": 64, "block_size": 32, "eval_every": 100}
     torch.set_num_threads(2)
     try:
