@@ -140,31 +140,13 @@ def test_readme_is_short(name: str) -> None:
     assert max(map(len, lines)) < 400
 
 
-def test_both_readmes_keep_step() -> None:
-    """Both have the same headings, commands, links, figures and numbers."""
-    english, chinese = map(_page, READMES)
-    for pattern in (r"^(#+) ", r"\]\((docs/[^)#]*|http[^)]*)\)"):
-        assert re.findall(pattern, english, re.M) == re.findall(pattern, chinese, re.M)
-    commands = [
-        [
-            line.partition("#")[0].strip()
-            for block in re.findall(r"```sh\n(.*?)```", page, re.S)
-            for line in block.splitlines()
-        ]
-        for page in (english, chinese)
-    ]
-    assert commands[0] == commands[1]
-    assert len(commands[0]) > 10
-    numbers = [set(re.findall(r"\d[\d,.]*\d", page)) for page in (english, chinese)]
+def test_both_readmes_have_the_same_numbers() -> None:
+    numbers = [set(re.findall(r"\d[\d,.]*\d", _page(name))) for name in READMES]
     assert numbers[0] == numbers[1]
-    figures = [
-        sorted(re.findall(r"<!-- (?:fig: (\S+)|figures: (\S+?)(?:-zh)?) ", page))
-        for page in ((ROOT / name).read_text(encoding="utf-8") for name in READMES)
-    ]
-    assert figures[0] == figures[1]
-    assert figures[0]
+    assert len(numbers[0]) > 10
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", READMES)
 def test_the_python_of_readme_runs(
     name: str,
