@@ -1,7 +1,7 @@
 """nanopoet: pretrain a character-level GPT on classical Chinese verse.
 
-The names of the notebook that this project grew from live here. They are
-looked up on first use, so that a stage which needs no torch imports none.
+The names of the teaching notebook that this project grew from are here. Each is imported on first
+use, so that a program that needs no torch does not load it.
 """
 
 from importlib import import_module
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-_HOME = {
+_MODULES = {
     "BEGIN": "tokens.tokenizer",
     "CharTokenizer": "tokens.tokenizer",
     "GPTLanguageModel": "models.gpt",
@@ -39,6 +39,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

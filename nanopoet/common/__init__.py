@@ -1,1 +1,1 @@
-"""What every room needs: errors, files, devices, text, YAML, types."""
+"""Basics for every room: errors, files, devices, text, YAML, types."""

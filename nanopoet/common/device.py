@@ -1,4 +1,4 @@
-"""Where to compute and in which precision, chosen by documented rules."""
+"""Choice of the device, the precision and torch's compiler by documented rules."""
 
 import ctypes
 import os
@@ -13,17 +13,18 @@ import torch
 from nanopoet.common.errors import NanopoetError
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Numbers of two options in glibc's malloc.h."""
+"""Numbers of two options in malloc.h of glibc."""
 
 _WORK_THAT_PAYS = {"cpu": 3e12, "cuda": 2e14}
-"""Parameters times tokens at which two CPU cores, or a GPU, save what the compiler takes: ten
-seconds, or twenty (first step of `python -m bench`)."""
+"""Parameters times training tokens from which on compiling saves time, for two CPU cores and for a
+GPU. Compiling takes 10 and 20 seconds there (first step of `python -m bench`)."""
 
 Precision = Literal["fp32", "bf16"]
+"""Precision of matmuls."""
 
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
-    """The wanted device; `auto` is the first of cuda, mps and cpu that this machine has.
+    """Return the wanted device; `auto` is the first of cuda, mps and cpu that this machine has.
 
     Raises:
         NanopoetError: this machine, or this build of torch, lacks the wanted device.
@@ -47,9 +48,10 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device
 def choose_precision(
     wanted: Literal["auto", "fp32", "bf16"], device: torch.device
 ) -> tuple[Precision, str]:
-    """The precision of matrix products, and why; `auto` is bf16 where the hardware multiplies it.
+    """Return the precision of matmuls and the reason for it.
 
-    A CPU without the instruction emulates bf16, many times slower than fp32.
+    `auto` is bf16 if the hardware has instructions for it. A CPU without them emulates bf16, many
+    times slower than fp32.
     """
     if wanted != "auto":
         return wanted, "as asked"
@@ -68,15 +70,16 @@ def choose_precision(
 def choose_compile(
     wanted: Literal["auto", "on", "off"], device: torch.device, work: float
 ) -> tuple[bool, str]:
-    """Whether to let torch's compiler work, and why; `auto` does where it is there and will pay.
+    """Return whether to compile the training step, and the reason.
 
-    It takes some ten seconds and then saves a fifth of the time and more, so a training has to
-    be long enough. On a CPU the compiler needs a C++ compiler, on CUDA Triton.
+    `auto` compiles if the compiler works here and the training is long enough: compiling takes some
+    ten seconds, and then saves a fifth of the time or more. The compiler needs a C++ compiler for a
+    CPU, and Triton for CUDA.
 
     Args:
-        wanted: the parameter.
-        device: where to train.
-        work: parameters times training tokens.
+        wanted: the parameter `pretrain.compile`.
+        device: the device to train on.
+        work: number of parameters times training tokens.
     """
     if wanted != "auto":
         return wanted == "on", "as asked"
@@ -101,26 +104,26 @@ def _has_cpp_compiler() -> bool:
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """A context in which matrix products run in `precision`; weights stay fp32."""
+    """Return a context in which matmuls run in `precision`; weights stay fp32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def keep_freed_memory() -> None:
-    """Let this process reuse the memory of large freed tensors instead of handing it back.
+    """Let this process keep the memory of large freed tensors for the next ones.
 
-    By default glibc returns blocks above 32 MB to the system at once, and the next
-    tensor of that size pays for fresh pages. Elsewhere than on glibc nothing happens.
+    By default glibc returns blocks above 32 MB to the system at once, and the next tensor of that
+    size has to wait for new pages. Without glibc nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl lacks it
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def describe(device: torch.device) -> str:
-    """The device in words, as `cpu with 2 threads`."""
+    """Describe the device in words, as `cpu with 2 threads`."""
     if device.type == "cuda":
         return f"cuda, {torch.cuda.get_device_name(device)}"
     return f"cpu with {torch.get_num_threads()} threads" if device.type == "cpu" else device.type

@@ -1,4 +1,4 @@
-"""Outputs that are either whole or not there."""
+"""Files that are written completely or not at all, and JSON."""
 
 import json
 import os
@@ -15,11 +15,11 @@ from nanopoet.common.errors import FileError
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a binary file that takes the name `path` only when all is written.
+    """Open a binary file that replaces `path` when the block ends.
 
-    The bytes go to a temporary name in the same folder, reach the disk, and are
-    renamed over `path`. If the block raises, `path` stays as it was and the
-    temporary file is removed. What a killed process left goes with the next write.
+    The bytes go to a temporary file in the same folder, reach the disk, and the file is renamed to
+    `path`. If the block raises, `path` stays as it was and the temporary file is removed. The next
+    write removes temporary files of killed processes.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +36,7 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files for `path` whose process no longer runs."""
     prefix, suffix = f".{path.name}.", ".partial"
     for other in path.parent.iterdir():
         writer = other.name.removeprefix(prefix).removesuffix(suffix)
@@ -46,7 +47,7 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Read an object that `write_json` wrote.
+    """Read a JSON object.
 
     Raises:
         FileError: the file is missing or damaged.
@@ -69,5 +70,5 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented UTF-8 JSON with a newline at the end."""
+    """Write a value as indented UTF-8 JSON with a newline at the end."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")

@@ -1,10 +1,10 @@
-"""A poem as it is printed, a sentence a line."""
+"""Line breaks: a poem is printed with one sentence per line."""
 
 from collections.abc import Iterable, Iterator
 
 
 def as_lines(text: str) -> str:
-    """Break a text after each `。`, as a poem is printed.
+    """Break a text after each `。`.
 
     >>> print(as_lines("白日依山盡，黃河入海流。欲窮千里目，更上一層樓。"))
     白日依山盡，黃河入海流。
@@ -14,7 +14,7 @@ def as_lines(text: str) -> str:
 
 
 def iter_lines(characters: Iterable[str]) -> Iterator[str]:
-    r"""What `as_lines` makes of a text, for characters that come one at a time.
+    r"""Yield the characters of a text as they come, with the line breaks of `as_lines`.
 
     >>> list(iter_lines("山。水。"))
     ['山', '。', '\n水', '。']

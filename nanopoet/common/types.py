@@ -1,4 +1,4 @@
-"""Types that several rooms share."""
+"""Types for all rooms."""
 
 from typing import Any
 

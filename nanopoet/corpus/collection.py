@@ -1,9 +1,9 @@
-"""Archive, folder or JSONL → poems.
+"""Reading of the corpus: an archive, a folder or a JSONL file → poems.
 
-The corpus rules, with which the collection gives the seed's 241,440 poems:
-全唐诗 and the Song shi where the verse is regular, 宋词 with the tune as style,
-诗经. A poem is kept if its whole content is characters U+3400 to U+9FFF, `，`
-and `。`; from title, author and style everything else is stripped.
+The corpus rules give the 241,440 poems of the teaching notebook. They take the regular poems of
+全唐诗 and of the Song shi, all of 宋词 with the tune as style, and 诗经. They keep a poem if its
+content consists of characters U+3400 to U+9FFF, `，` and `。`. They strip all other characters from
+title, author and style.
 """
 
 import gzip
@@ -34,11 +34,11 @@ _REGULAR = {
     )
     for style, lines, length in FORMS.values()
 }
-"""Length of the whole text → how it then looks almost always, and the form that it has."""
+"""Length of a text in a regular form, marks included → its usual pattern, and its style."""
 
 _LARGEST_FILE = 64 << 20
 _LARGEST_ARCHIVE = 4 << 30
-"""Bytes, decompressed. The collection's largest file has 4 MB, all of them together 362 MB."""
+"""Most bytes after decompression. The collection has 362 MB; its largest file has 4 MB."""
 
 
 _COLLECTIONS = (
@@ -47,11 +47,11 @@ _COLLECTIONS = (
     (re.compile(r"(?:songci|宋词)/ci\.song\.\w+\.json"), "ci"),
     (re.compile(r"(?:shijing|诗经)/shijing\.json"), "shijing"),
 )
-"""Where the collection keeps its poems, in the order in which they enter the corpus."""
+"""Files of the collection and the kind of their records, in corpus order."""
 
 
 def strip(text: str) -> str:
-    """Keep the characters U+3400 to U+9FFF.
+    """Remove all characters but U+3400 to U+9FFF.
 
     >>> strip("帝京篇十首 一")
     '帝京篇十首一'
@@ -60,20 +60,20 @@ def strip(text: str) -> str:
 
 
 _strip_again = lru_cache(maxsize=1 << 15)(strip)
-"""`strip` for names that come again and again."""
+"""`strip` for names that recur."""
 
 
 def read_corpus(source: str | Path, dropped: Counter[str]) -> Iterator[Poem]:
     """Yield the poems of `source` in corpus order.
 
     Args:
-        source: the collection's archive (`.tgz`, `.tar.gz`), a folder in its layout, or a `.jsonl`
-            with `content` and, if known, `title`, `author` and `style` on each line. A `.jsonl`
-            is taken as it is, without the corpus rules.
-        dropped: receives how many poems each rule left out.
+        source: the archive of the collection (`.tgz`, `.tar.gz`), a folder in its layout, or a
+            `.jsonl` as `iter_poems` reads it. The corpus rules do not apply to a `.jsonl`.
+        dropped: receives for each rule the number of poems that it drops.
 
     Raises:
-        NanopoetError: `source` is missing, damaged, of no known kind or holds no poem.
+        FileError: `source` is missing or damaged.
+        NanopoetError: `source` is of an unknown kind or has no poem.
     """
     source = Path(source)
     if source.is_dir():
@@ -85,13 +85,13 @@ def read_corpus(source: str | Path, dropped: Counter[str]) -> Iterator[Poem]:
     if source.suffix == ".jsonl":
         return iter_poems(source)
     raise NanopoetError(
-        f"load.source: {source} is of no known kind; give the collection's .tgz, a folder laid "
-        f"out like it, or a .jsonl"
+        f"load.source = {source} is of no known kind; give the archive of the collection (.tgz), "
+        f"a folder in its layout, or a .jsonl"
     )
 
 
 def load_raw_data(source: str | Path) -> list[Poem]:
-    """All poems of `source` (see `read_corpus`) as a list of dictionaries."""
+    """Return all poems of `source` as a list; see `read_corpus`."""
     return list(read_corpus(source, Counter()))
 
 
@@ -99,7 +99,7 @@ def load_raw_data(source: str | Path) -> list[Poem]:
 
 
 def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Stream the members that hold poems as (name, bytes); nothing is unpacked to disk."""
+    """Yield the name and bytes of each member with poems; nothing is unpacked to disk."""
     try:
         with (
             open(path, "rb") as file,
@@ -114,7 +114,7 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
                     extracted = archive.extractfile(member)
                     assert extracted is not None, "a regular file has contents"
                     yield member.name, extracted.read()
-            # The checksum comes last, and tarfile takes a cut for the end.
+            # tarfile takes a cut for the end. Reading on checks the checksum, which comes last.
             while unzipped.read(1 << 20):
                 bar.update(file.tell() - bar.n)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -122,7 +122,7 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 class _Unzipped(gzip.GzipFile):
-    """A decompressed file that refuses to become larger than a collection of poems is."""
+    """A decompressed file that refuses to grow beyond `_LARGEST_ARCHIVE`."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or not 0 <= size <= _LARGEST_FILE:
@@ -147,7 +147,7 @@ class _Unzipped(gzip.GzipFile):
 
 
 def _check_member(member: tarfile.TarInfo, path: Path) -> None:
-    """Refuse what no collection has and an attack might, though nothing is unpacked to disk."""
+    """Refuse a member that only an attack would have, although nothing is unpacked to disk."""
     name = PurePosixPath(member.name)
     if not (member.isfile() or member.isdir()):
         kind = "a link, a device or the like"
@@ -161,6 +161,7 @@ def _check_member(member: tarfile.TarInfo, path: Path) -> None:
 
 
 def _folder_files(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and bytes of each file with poems."""
     files = sorted(path.rglob("*.json"))
     for file in tqdm(files, disable=None, desc=f"reading {path}"):
         name = file.relative_to(path.parent).as_posix()
@@ -169,7 +170,7 @@ def _folder_files(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _collection(name: str) -> tuple[int, str] | None:
-    """Place of a file in the corpus order and the kind of its records; None if not poems."""
+    """Return the rank of a file in corpus order and the kind of its records; None without poems."""
     tail = "/".join(PurePosixPath(name).parts[-2:])
     for order, (pattern, kind) in enumerate(_COLLECTIONS):
         if pattern.fullmatch(tail):
@@ -180,40 +181,42 @@ def _collection(name: str) -> tuple[int, str] | None:
 def _read_collection(
     files: Iterable[tuple[str, bytes]], source: Path, dropped: Counter[str]
 ) -> Iterator[Poem]:
-    # All poems wait in memory: the corpus order is not the archive's.
+    """Yield the poems of a collection in corpus order, and count those that the rules drop."""
+    # The archive has another order, so all poems are in memory before the first comes out.
     parts: dict[tuple[int, str], list[Poem]] = {}
     for name, raw in files:
         found = _collection(name)
-        assert found is not None, "`files` holds nothing but poems"
+        assert found is not None, "`files` has only files with poems"
         order, kind = found
         parts[order, name] = _accepted(raw, _READERS[kind], f"{source}: {name}", dropped)
     if not any(parts.values()):
         raise NanopoetError(
-            f"{source}: no poem in it ({dropped.total():,} left out by the corpus rules); give the "
-            f"collection, or a .jsonl of your own"
+            f"{source}: no poem in it (the corpus rules dropped {dropped.total():,}); give the "
+            f"collection or a .jsonl of your own"
         )
     for key in sorted(parts):
         yield from parts[key]
 
 
 def _accepted(
-    raw: bytes, reader: "Callable[[Any], Poem | str]", where: str, dropped: Counter[str]
+    raw: bytes, reader: Callable[[Any], Poem | str], where: str, dropped: Counter[str]
 ) -> list[Poem]:
+    """Return the poems in the bytes of a JSON file, and count those that the rules drop."""
     try:
         records = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise NanopoetError(
-            f"{where}: not valid JSON at line {error.lineno}: {error.msg}; fetch it anew"
+            f"{where}: not valid JSON at line {error.lineno}: {error.msg}; get it again"
         ) from None
     if not isinstance(records, list):
-        raise NanopoetError(f"{where}: not a JSON list of poems; fetch it anew")
+        raise NanopoetError(f"{where}: not a JSON list of poems; get it again")
     poems = []
     for number, record in enumerate(records, start=1):
         try:
             poem = reader(record)
         except (KeyError, TypeError):
             raise NanopoetError(
-                f"{where}: poem {number} is not laid out like the collection's; fetch it anew"
+                f"{where}: poem {number} is unlike those of the collection; get it again"
             ) from None
         if isinstance(poem, str):
             dropped[poem] += 1
@@ -222,7 +225,7 @@ def _accepted(
     return poems
 
 
-# A reader gives the poem in a record, or the rule that leaves it out.
+# A reader returns the poem in a record, or the rule that drops it.
 
 
 def _read_shi(record: Any) -> Poem | str:

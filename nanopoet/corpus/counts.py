@@ -1,4 +1,4 @@
-"""Figures of a corpus, counted while it streams by."""
+"""Figures of a corpus, counted while its poems stream by."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from nanopoet.corpus.poems import Poem
 
 
 class CorpusCounts:
-    """Counts poems, authors, styles and characters of content.
+    """A counter of poems, authors, styles and characters of content.
 
     >>> statistics = CorpusCounts()
     >>> poems = [Poem(content="白日依山盡", title="", author="王之渙", style="五言")]
@@ -24,7 +24,7 @@ class CorpusCounts:
         self._content_characters = 0
 
     def watch(self, poems: Iterable[Poem]) -> Iterator[Poem]:
-        """Pass the poems on and count them."""
+        """Yield the poems and count them."""
         for poem in poems:
             self._authors.add(poem["author"])
             self._styles[poem["style"]] += 1
@@ -32,7 +32,7 @@ class CorpusCounts:
             yield poem
 
     def figures(self) -> dict[str, Any]:
-        """What was counted so far, with the six most common styles."""
+        """Return the counts so far, with the six most common styles."""
         return {
             "poems": self._styles.total(),
             "authors": len(self._authors),

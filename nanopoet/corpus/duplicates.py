@@ -1,20 +1,21 @@
-"""Duplicates: poems whose text recurs, to the letter or nearly.
+"""Duplicates and near-duplicates: poems whose text recurs.
 
-Exact duplicates have the same characters once `，` and `。` are taken out.
+Duplicates have the same characters, apart from `，` and `。`.
 
-Near duplicates have more than three fifths of the shorter poem's characters in common, in the same
-order, with anything in between (a longest common subsequence), and at least three different runs
-of three characters, which is how they are found. The shorter poem counts as 20 characters at
-least, the length of the shortest regular form, so that a fragment of one line is no duplicate of
-the poem that quotes it. Variants of characters, a reworked line, the excerpt of half a poem and
-mostly even the other script (戰場, 战场) leave near duplicates what they are.
+Near-duplicates fulfil two conditions. They share at least three different runs of three characters,
+by which they are found. And their longest common subsequence has more than three fifths of the
+characters of the shorter poem. The shorter poem counts as at least 20 characters, the length of the
+shortest regular form. So a fragment of one line is no near-duplicate of a poem that quotes it.
+Versions with other variants of characters, with a reworked line or with half of the poem are
+near-duplicates, and mostly those in the other script (戰場, 战场), too.
 
-Why three fifths: two lines of four in common are one half, and chance adds a character or two. Of
-the pairs in the 241,440 poems, those from 0.5 to 0.6 (468) are mostly series on one refrain and
-borrowed couplets (物理窺開後，人情照破時 begins nine poems); those from 0.6 to 0.65 (100) are
-mostly one poem in two versions (京索先生三尺墳，秋風漠漠吐寒雲 and 京洛先生三尺墳，陰風慘慘土和雲).
-The place matters little, because 4,356 of the 4,773 pairs are above 0.8: of 24,144 validation
-poems 768 have a near duplicate by 0.55, 762 by 0.6, 751 by 0.65, 738 by 0.7.
+Why three fifths: poems with two of four lines in common share one half, and chance adds a character
+or two. Among the 241,440 poems, 468 pairs share 0.5 to 0.6 of their characters. Most of them are
+series with one refrain or borrowed couplets (物理窺開後，人情照破時 begins nine poems). 100 pairs
+share 0.6 to 0.65. Most of them are two versions of one poem (京索先生三尺墳，秋風漠漠吐寒雲 and
+京洛先生三尺墳，陰風慘慘土和雲). The threshold matters little, because 4,356 of 4,773 pairs share
+more than 0.8. Of 24,144 validation poems, 768 have a near-duplicate with a threshold of 0.55, 762
+with 0.6, 751 with 0.65 and 738 with 0.7.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,16 +32,16 @@ Array = npt.NDArray[np.int64]
 
 
 def duplicate_groups(poems: Iterable[Poem], scratch: str | Path | None = None) -> Array:
-    """Group poems that are duplicates of each other, directly or through others.
+    """Group poems that are duplicates or near-duplicates, directly or through other poems.
 
-    What grows with the texts is kept in files; memory has some ten numbers for each poem.
+    Texts and candidate pairs are in temporary files; memory holds some ten numbers per poem.
 
     Args:
-        poems: N poems, gone through once.
-        scratch: folder for the files; None for the system's temporary folder.
+        poems: N poems, read once.
+        scratch: folder for the temporary files; None for the one of the system.
 
     Returns:
-        (N,): for each poem the position of the first of its group.
+        (N,) int64: for each poem, the index of the first poem of its group.
 
     >>> texts = ["白日依山盡，黃河入海流。欲窮千里目，更上一層樓。", "春眠不覺曉，處處聞啼鳥。"]
     >>> texts.append("白日依山盡，黄河入海流。欲窮千里目，更上一重樓。")
@@ -54,13 +55,16 @@ def duplicate_groups(poems: Iterable[Poem], scratch: str | Path | None = None) -
 def duplicates_across(
     poems: Iterable[Poem], val: Sequence[int] | Array, scratch: str | Path | None = None
 ) -> list[Duplicate | None]:
-    """Say of some poems whether their group has another that is not one of them, and if to the
-    letter.
+    """Find the validation poems that have a duplicate or near-duplicate in the training part.
 
     Args:
-        poems: N poems, gone through once.
-        val: positions of some of them.
-        scratch: as for `duplicate_groups`.
+        poems: N poems, read once.
+        val: indices of the validation poems; all others are the training part.
+        scratch: as in `duplicate_groups`.
+
+    Returns:
+        For each index in `val`: `exact`, `near` or None. A poem is `near` if its group, as
+        `duplicate_groups` defines it, has a training poem.
 
     >>> texts = ["千山鳥飛絕，萬徑人蹤滅。", "春眠不覺曉。", "千山鳥飛絕。萬徑人蹤滅。"]
     >>> poems = [Poem(content=c, title="", author="", style="") for c in texts]
@@ -81,11 +85,12 @@ def duplicates_across(
 
 
 def duplicates_in(val: Sequence[Poem], train: Sequence[Poem]) -> list[Duplicate | None]:
-    """`duplicates_across` for the poems of `val`, the others being those of `train`."""
+    """Apply `duplicates_across` to validation poems and training poems in two sequences."""
     return duplicates_across(chain(val, train), range(len(val)))
 
 
 def _groups(texts: Texts, scratch: str | Path | None) -> Array:
+    """Return for each poem the index of the first poem of its group, (N,), by union-find."""
     count = len(texts.first)
     leader = np.arange(count)
 
@@ -96,7 +101,9 @@ def _groups(texts: Texts, scratch: str | Path | None) -> Array:
 
     for pairs in candidate_pairs(texts, scratch):
         leader = _flat(leader)
-        apart = leader[pairs[:, 0]] != leader[pairs[:, 1]]  # most versions of a poem have met
+        apart = (
+            leader[pairs[:, 0]] != leader[pairs[:, 1]]
+        )  # most versions of a poem are together by now
         for i, j in pairs[apart].tolist():
             one, other = find(i), find(j)
             if one != other and is_near(texts[i], texts[j]):
@@ -109,7 +116,7 @@ def _groups(texts: Texts, scratch: str | Path | None) -> Array:
 
 
 def _flat(leader: Array) -> Array:
-    """Let each node name the one at the end of its chain."""
+    """Replace the leader of each node by the node at the end of the chain of leaders."""
     while ((further := leader[leader]) != leader).any():
         leader = further
     return leader

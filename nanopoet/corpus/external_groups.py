@@ -1,4 +1,4 @@
-"""Rows of integers, too many for memory, put by a key into files that are small enough."""
+"""Grouping of rows that do not fit into memory, by a key and with temporary files."""
 
 import tempfile
 from collections.abc import Iterator
@@ -11,20 +11,20 @@ import numpy.typing as npt
 Array = npt.NDArray[np.int64]
 
 _ROWS = 1 << 21
-"""Rows for a bucket, about: 16 MB a column."""
+"""Approximate number of rows per bucket: 16 MB per column."""
 _MOST = 128
-"""Buckets, at most: each is an open file, and some systems allow a process 256."""
+"""Most buckets. Each is an open file, and some systems allow 256 per process."""
 
 
 class Buckets:
-    """Rows (n, `width`), of which those with equal keys come back together.
+    """Rows (n, width) in files, such that rows with equal keys come back in one array.
 
-    The files have no name: nothing is left of them, whatever ends the process.
+    The files have no name, so nothing is left of them however the process ends.
 
     Args:
-        rows: how many there will be, about.
-        width: columns; the first is the key.
-        folder: where the files are; None for the system's temporary folder.
+        rows: approximate number of rows to come.
+        width: number of columns; the first is the key.
+        folder: folder of the files; None for the temporary folder of the system.
 
     >>> with Buckets(rows=3, width=2) as buckets:
     ...     buckets.add(np.array([[7, 0], [9, 1], [7, 2]]))
@@ -50,16 +50,16 @@ class Buckets:
         return len(self._files)
 
     def add(self, rows: Array) -> None:
-        """Put rows (n, width) where they belong."""
+        """Append rows (n, width), int64, to the buckets of their keys."""
         bucket = (rows[:, 0] % len(self)).astype(np.uint16)
-        order = np.argsort(bucket, kind="stable")  # linear in n for so small a type
+        order = np.argsort(bucket, kind="stable")  # linear in n for 16 bits
         ends = np.searchsorted(bucket[order], np.arange(len(self) + 1))
         rows = rows[order]
         for file, start, end in zip(self._files, ends[:-1], ends[1:], strict=True):
             rows[start:end].tofile(file)
 
     def __iter__(self) -> Iterator[Array]:
-        """The rows of one bucket after the other, each in the order in which they came."""
+        """Yield the rows of each bucket, in the order in which they were added."""
         for file in self._files:
             file.seek(0)
             yield np.fromfile(file, dtype=np.int64).reshape(-1, self._width)

@@ -1,6 +1,6 @@
-"""Candidate pairs of near-duplicates, and the measure that decides.
+"""Candidate pairs of near-duplicates, and the test that decides.
 
-The texts stand in a file, so that memory does not grow with them.
+The texts are in a temporary file, so that memory does not grow with them.
 """
 
 import hashlib
@@ -23,16 +23,16 @@ from nanopoet.corpus.poems import Poem
 Array = npt.NDArray[np.int64]
 
 _SHORTEST = 20
-"""A shorter poem counts as this long."""
+"""Length that a shorter poem counts as."""
 _RUNS = 3
-"""Near duplicates share at least so many different runs of three characters."""
+"""Fewest different runs of three characters that near-duplicates share."""
 _REACH = 16
-"""A run links a text with the next so many texts that have it, so that a stock phrase in hundreds
-of poems does not link each with each. Versions of one poem share runs that few others have."""
+"""Number of following texts with the same run that a run links a text to. Without a limit a stock
+phrase in hundreds of poems would link all pairs of them. Versions of one poem share rare runs."""
 _LINKS = 4
-"""Links for each run, about."""
+"""Approximate number of links per run."""
 _POEMS = 4096
-"""Poems that are worked on at once."""
+"""Poems processed at once."""
 
 
 def _characters(poem: Poem) -> str:
@@ -41,7 +41,13 @@ def _characters(poem: Poem) -> str:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Some poems next to each other: their places, and their characters as code points."""
+    """Consecutive poems.
+
+    Attributes:
+        places: (P,) their indices among all poems.
+        lengths: (P,) their numbers of characters.
+        codes: their characters as code points, one poem after the other.
+    """
 
     places: Array
     lengths: Array
@@ -49,13 +55,17 @@ class _Chunk:
 
 
 class Texts:
-    """The characters of N poems, in a file.
+    """The characters of N poems, without `，` and `。`, in a temporary file.
+
+    Args:
+        poems: the poems, read once.
+        scratch: folder for the file; None for the temporary folder of the system.
 
     Attributes:
-        distinct: (N,) number of the text of each poem among the D different ones. Numbers follow
-            a digest of the text, so that what is a duplicate does not depend on the order of poems.
-        first: (D,) a poem for each text, the first that has it.
-        starts: (N + 1,) where the characters of each begin.
+        distinct: (N,) number of the text of each poem among the D different texts. Texts are
+            numbered by their digests, so that duplicates do not depend on the order of poems.
+        first: (D,) index of the first poem with each text.
+        starts: (N + 1,) index of the first character of each poem among all characters.
     """
 
     def __init__(self, poems: Iterable[Poem], scratch: str | Path | None) -> None:
@@ -85,13 +95,13 @@ class Texts:
         self._file.close()
 
     def __getitem__(self, number: int) -> str:
-        """One of the D texts."""
+        """Read one of the D texts."""
         start, end = self.starts[self.first[number] : self.first[number] + 2].tolist()
         self._file.seek(4 * start)
         return self._file.read(4 * (end - start)).decode("utf-32-le", "surrogatepass")
 
     def chunks(self) -> Iterator[_Chunk]:
-        """All of them."""
+        """Yield all poems."""
         for begin in range(0, len(self.distinct), _POEMS):
             starts = self.starts[begin : begin + _POEMS + 1]
             self._file.seek(4 * int(starts[0]))
@@ -101,8 +111,10 @@ class Texts:
 
 
 def _number(digests: npt.NDArray[Any]) -> tuple[Array, Array]:
-    """Number the different ones of (N, 2) digests, in their order: (N,), and (D,) the first of
-    each.
+    """Number the different rows of digests (N, 2) in ascending order.
+
+    Returns:
+        (N,) the number of each row, and (D,) the index of the first row with each number.
     """
     order = np.lexsort((digests[:, 1], digests[:, 0]))
     ordered = digests[order]
@@ -114,7 +126,7 @@ def _number(digests: npt.NDArray[Any]) -> tuple[Array, Array]:
 
 
 def candidate_pairs(texts: Texts, scratch: str | Path | None) -> Iterator[Array]:
-    """Pairs of texts that share enough runs, by their numbers, the smaller one first: (P, 2)."""
+    """Yield pairs of texts that share enough runs: (P, 2) numbers, the smaller one first."""
     count, size = len(texts.first), int(texts.starts[-1])
     bar = tqdm(disable=None, desc="looking for duplicates", unit="bucket")
     with (
@@ -137,10 +149,10 @@ def candidate_pairs(texts: Texts, scratch: str | Path | None) -> Iterator[Array]
 
 
 def _runs(chunk: _Chunk, texts: Texts) -> Array:
-    """(R, 2): every run of three characters as one number, and the number of the text it is in.
+    """Return every run of three characters as an integer, and the number of its text: (R, 2).
 
-    A code point has 21 bits, so three fit as they are: no hash, no collision. A text that comes
-    again is left out.
+    A code point has 21 bits, so 64 bits hold three of them and no two runs collide. Only the first
+    poem with a text counts.
     """
     distinct = texts.distinct[chunk.places]
     owners = np.where(texts.first[distinct] == chunk.places, distinct, -1)
@@ -153,7 +165,7 @@ def _runs(chunk: _Chunk, texts: Texts) -> Array:
 
 
 def _links(rows: Array, count: int) -> Iterator[Array]:
-    """Texts i < j, as i · `count` + j, once for each run (R, 2) that links them."""
+    """Yield linked texts i < j as i · `count` + j, once for each run in `rows` (R, 2)."""
     runs, owners = rows[np.lexsort((rows[:, 1], rows[:, 0]))].T
     new = (np.diff(runs, prepend=-1) != 0) | (np.diff(owners, prepend=-1) != 0)
     runs, owners = runs[new], owners[new]

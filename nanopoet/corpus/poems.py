@@ -1,4 +1,4 @@
-"""A poem as a record, and poems as a JSONL file: one a line."""
+"""Poems as records, and as JSONL files with one poem per line."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,14 @@ from nanopoet.common.files import atomic_write
 
 
 class Poem(TypedDict):
-    """One poem; `content` is its whole text with punctuation and without line breaks."""
+    """A poem.
+
+    Attributes:
+        content: the whole text, with punctuation and without line breaks.
+        title: the title; may be empty.
+        author: the author; may be empty.
+        style: the form, or the tune of a ci; may be empty.
+    """
 
     content: str
     title: str
@@ -22,7 +29,7 @@ class Poem(TypedDict):
 
 
 Duplicate = Literal["exact", "near"]
-"""How a poem recurs in the other part: to the letter, or nearly."""
+"""How a poem recurs in the other part: as a duplicate or as a near-duplicate."""
 
 _FIELDS = ("content", "title", "author", "style")
 _FORM = 'a line is {"content": "…", "title": "…", "author": "…", "style": "…"}'
@@ -32,7 +39,8 @@ def iter_poems(path: str | Path) -> Iterator[Poem]:
     """Read a JSONL file of poems; all fields but `content` may be missing and are then empty.
 
     Raises:
-        NanopoetError: there is no such file, no poem in it, or a line is not a poem.
+        FileError: the file is missing.
+        NanopoetError: the file has no poem, or a line is not a poem.
     """
     path = Path(path)
     empty = True
@@ -49,21 +57,22 @@ def iter_poems(path: str | Path) -> Iterator[Poem]:
 
 
 class PoemsFile(Sequence[Poem]):
-    """The poems of a JSONL file that `write_poems` wrote, each read when it is asked for.
+    """The poems of a JSONL file as a sequence that reads a poem when it is asked for.
 
-    It knows where each begins, eight bytes a poem, and holds none.
+    Memory holds 8 bytes per poem: where its line begins.
 
     Args:
-        path: the file.
+        path: the file, as `write_poems` writes it.
 
     Raises:
-        NanopoetError: there is no such file, no poem in it, or a line is not a poem.
+        FileError: the file is missing.
+        NanopoetError: the file has no poem, or a line is not a poem.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         for _ in iter_poems(path):
-            pass  # a mistake is named before anything is made of the poems
+            pass  # finds a bad line before anything is made of the poems
         starts = array("q", [0])
         self._file = open(self._path, "rb")  # noqa: SIM115
         for line in self._file:
@@ -98,12 +107,12 @@ class PoemsFile(Sequence[Poem]):
 
 
 def read_poems(path: str | Path) -> list[Poem]:
-    """All of `iter_poems` at once."""
+    """Read a JSONL file of poems as a list; see `iter_poems`."""
     return list(iter_poems(path))
 
 
 def write_poems(path: str | Path, poems: Iterable[Poem]) -> None:
-    """Write poems as JSONL; the file appears only when it is whole."""
+    """Write poems as JSONL; the file appears when it is complete."""
     with atomic_write(path) as file:
         for poem in poems:
             file.write(orjson.dumps(poem, option=orjson.OPT_APPEND_NEWLINE))
@@ -113,7 +122,7 @@ def read_texts(path: str | Path) -> list[str]:
     """Read a JSON list of texts.
 
     Raises:
-        NanopoetError: the file is missing or holds something else.
+        FileError: the file is missing or holds something else.
     """
     try:
         texts = orjson.loads(Path(path).read_bytes())
@@ -127,10 +136,10 @@ def read_texts(path: str | Path) -> list[str]:
 
 
 def load_duplicates(path: str | Path, count: int) -> list[Duplicate | None]:
-    """Read what `duplicates_in` gave for `count` poems, from JSON.
+    """Read from JSON what `duplicates_across` found for `count` poems.
 
     Raises:
-        NanopoetError: the file is missing, damaged or of other poems.
+        FileError: the file is missing, damaged or for another number of poems.
     """
     try:
         duplicates: list[Duplicate | None] = orjson.loads(Path(path).read_bytes())
@@ -146,13 +155,14 @@ def load_duplicates(path: str | Path, count: int) -> list[Duplicate | None]:
 
 
 def reading_bar(file: IO[bytes], path: Path) -> "tqdm[NoReturn]":
-    """A progress bar over the bytes of an open file; silent when not on a terminal."""
+    """Return a progress bar over the bytes of an open file; it is silent without a terminal."""
     size = file.seek(0, 2)
     file.seek(0)
     return tqdm(total=size, unit="B", unit_scale=True, disable=None, desc=f"reading {path}")
 
 
 def _parse(line: bytes, where: str) -> Poem:
+    """Parse a line that has all fields, as most lines do."""
     try:
         record = orjson.loads(line)
         content, title, author, style = map(record.__getitem__, _FIELDS)
@@ -164,7 +174,7 @@ def _parse(line: bytes, where: str) -> Poem:
 
 
 def _parse_unusual(line: bytes, where: str) -> Poem:
-    """What `_parse` does not take at once: lines with fields missing, and mistakes."""
+    """Parse a line that may lack fields, and explain a mistake."""
     if not line.strip():
         raise NanopoetError(f"{where}: empty line; remove it ({_FORM})")
     try:
@@ -176,16 +186,16 @@ def _parse_unusual(line: bytes, where: str) -> Poem:
     try:
         record: Any = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise NanopoetError(f"{where}: not valid JSON: {error.msg}; mend it ({_FORM})") from None
+        raise NanopoetError(f"{where}: not valid JSON: {error.msg}; fix it ({_FORM})") from None
     if not isinstance(record, dict):
-        raise NanopoetError(f"{where}: JSON, but not an object; mend it ({_FORM})")
+        raise NanopoetError(f"{where}: JSON, but not an object; fix it ({_FORM})")
     if "content" not in record:
         raise NanopoetError(f"{where}: no `content`; add it ({_FORM})")
     poem = {field: record.get(field, "") for field in _FIELDS}
     for field, value in poem.items():
         if not isinstance(value, str):
             raise NanopoetError(
-                f"{where}: `{field}` is {str(value)[:40]!r}, not a text; mend it ({_FORM})"
+                f"{where}: `{field}` is {str(value)[:40]!r}, not a text; fix it ({_FORM})"
             )
     if not poem["content"]:
         raise NanopoetError(f"{where}: `content` is empty; give the text or remove the line")

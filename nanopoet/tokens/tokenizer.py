@@ -1,4 +1,4 @@
-"""Text ↔ token ids, one token per character."""
+"""Text ↔ token ids, with one token per character."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from nanopoet.corpus.poems import Poem
 
 
 class SpecialToken(str):
-    """A token that marks structure. Equal to its letter as a string, but never found in text."""
+    """A token that marks structure; it equals its letter as a string, but never comes from text."""
 
     __slots__ = ()
 
@@ -41,19 +41,25 @@ SPECIAL_TOKENS = (
     CONTENT,
     CONTENT_END,
 )
-"""In the order of their ids, 0 to 10."""
+"""The special tokens in the order of their ids, 0 to 10."""
 BEGIN_ID = SPECIAL_TOKENS.index(BEGIN)
+"""Id of BEGIN, 0."""
 
 _UNICODE = 0x110000
+"""Number of code points."""
 _CHUNK = 1 << 16
-"""Characters looked up at once: small enough to stay in the cache."""
+"""Characters looked up at once: few enough for the cache of a core."""
 
 
 class CharTokenizer:
-    """A vocabulary of special tokens and, after them, the sorted characters of a corpus.
+    """A vocabulary: the special tokens, then the sorted characters of a corpus.
 
     Args:
-        poems: their content, title, author and style give the characters.
+        poems: the corpus; all four fields of each poem give characters.
+
+    Attributes:
+        vocab_size: number of tokens.
+        dtype: the smaller of uint16 and uint32 that holds every id.
 
     >>> tokenizer = CharTokenizer([Poem(content="床前明月光", title="", author="李白", style="")])
     >>> tokenizer.vocab_size
@@ -76,14 +82,14 @@ class CharTokenizer:
 
     @classmethod
     def from_characters(cls, characters: str) -> Self:
-        """A tokenizer whose characters are given, in any order."""
+        """Make a tokenizer for the characters of a text, in any order."""
         return cls([Poem(content=characters, title="", author="", style="")])
 
     def _index(self, code_points: npt.NDArray[Any]) -> None:
+        """Set the tables between ids and sorted code points, both directions."""
         first = len(SPECIAL_TOKENS)
         self.vocab_size = first + len(code_points)
         self.dtype = np.dtype(np.uint16 if self.vocab_size <= 1 << 16 else np.uint32)
-        """Smallest unsigned integer that holds every id."""
         self._id_of = np.full(_UNICODE, SPECIAL_TOKENS.index(UNKNOWN), dtype=self.dtype)
         self._id_of[code_points] = np.arange(first, self.vocab_size)
         specials = _code_points("".join(SPECIAL_TOKENS))
@@ -96,20 +102,23 @@ class CharTokenizer:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over special tokens and characters: tells vocabularies apart."""
+        """SHA-256 digest of the special tokens and characters, to tell vocabularies apart."""
         return hashlib.sha256(
             _text(self._code_point_of).encode("utf-8", "surrogatepass")
         ).hexdigest()
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text's characters, unknown ones as U, or the one id of a special token."""
+        """Return the ids of the characters of a text, or the id of a special token.
+
+        A character that is not in the vocabulary becomes the token U.
+        """
         if isinstance(text, SpecialToken):
             return [SPECIAL_TOKENS.index(text)]
         ids: list[int] = self.encode_array(text).tolist()
         return ids
 
     def encode_array(self, text: str) -> npt.NDArray[Any]:
-        """Ids (n,) of the n characters of a plain text, as an array of `dtype`."""
+        """Return the ids (n,) of the n characters of a plain text, as an array of `dtype`."""
         code_points = _code_points(text)
         ids = np.empty(len(code_points), dtype=self.dtype)
         for start in range(0, len(ids), _CHUNK):
@@ -118,7 +127,7 @@ class CharTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids; a special token shows as its letter.
+        """Return the text of ids, with the letter of each special token.
 
         Raises:
             IndexError: an id is not below `vocab_size`.
@@ -126,7 +135,7 @@ class CharTokenizer:
         return _text(self._code_point_of[np.asarray(ids, dtype=np.int64)])
 
     def decode_poem(self, ids: Sequence[int]) -> str:
-        """Text of a poem that begins with BEGIN and goes on to the next BEGIN, if there is one."""
+        """Return the text between BEGIN at the start of `ids` and the next BEGIN, or the end."""
         text = list(ids[1:])
         return self.decode(text[: text.index(BEGIN_ID)] if BEGIN_ID in text else text)
 
@@ -138,10 +147,10 @@ class CharTokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote.
+        """Read a vocabulary that `save` wrote.
 
         Raises:
-            NanopoetError: the file is missing or holds no vocabulary.
+            FileError: the file is missing or is not a vocabulary.
         """
         try:
             vocab = orjson.loads(Path(path).read_bytes())

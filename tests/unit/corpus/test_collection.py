@@ -180,10 +180,10 @@ def test_what_is_no_archive_is_named(tmp_path: Path) -> None:
     [
         (b"{", "not valid JSON at line 1"),
         (b"{}", "not a JSON list"),
-        (b"[3]", "poem 1 is not laid out"),
-        (b'[{"title": "x"}]', "poem 1 is not laid out"),
-        (b'[{"paragraphs": [1]}]', "poem 1 is not laid out"),
-        (json.dumps([_shi(JUEJU) | {"author": None}]).encode(), "poem 1 is not laid out"),
+        (b"[3]", "poem 1 is unlike those of the collection"),
+        (b'[{"title": "x"}]', "poem 1 is unlike those of the collection"),
+        (b'[{"paragraphs": [1]}]', "poem 1 is unlike those of the collection"),
+        (json.dumps([_shi(JUEJU) | {"author": None}]).encode(), "poem 1 is unlike those of the collection"),
     ],
 )
 def test_a_damaged_member_is_named(tmp_path: Path, raw: bytes, message: str) -> None:
