@@ -1,1 +1,1 @@
-"""How well a model predicts, and how well it writes."""
+"""Evaluation of a model: its predictions, and the poems that it writes."""

@@ -1,4 +1,4 @@
-"""What of a text stands in other texts already."""
+"""Passages and lines of texts that also stand in other texts."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,14 +9,22 @@ from nanopoet.corpus.poems import Poem
 from nanopoet.prosody.forms import split_lines
 
 _BITS = 21
-"""A code point has so many; what is above them in a key numbers the substring before it."""
+"""Bits of a code point. The higher bits of a key hold the number of the passage before it."""
 
 
 def longest_copies(texts: Sequence[str], sources: Sequence[str]) -> Array:
-    """Length of the longest passage of each of N texts that stands in a source, (N,) int64.
+    """Measure the longest passage of each text that also stands in a source.
 
-    Passages grow by one character at a time, in all places at once: of the sources, only places
-    whose passage some text has are looked at again.
+    The passages that begin at all places of texts and sources grow together, a character at a
+    time. Equal passages have the same number. A place drops out when its passage occurs only on
+    its own side.
+
+    Args:
+        texts: N texts.
+        sources: the texts in which passages are looked up.
+
+    Returns:
+        (N,) int64 lengths in characters.
 
     >>> longest_copies(["春眠不覺曉", "曉風殘月", "𠮷"], ["春眠", "楊柳岸曉風殘月"]).tolist()
     [2, 4, 0]
@@ -26,7 +34,6 @@ def longest_copies(texts: Sequence[str], sources: Sequence[str]) -> Array:
     owner = np.repeat(np.arange(len(texts)), np.diff(ends))
     longest = np.zeros(len(texts), np.int64)
     places, source_places = np.arange(len(text)), np.arange(len(source))
-    # The passage that begins at a place has a number, the same wherever it stands.
     numbers, source_numbers = np.zeros_like(places), np.zeros_like(source_places)
     length = 0
     while len(source_places):
@@ -34,18 +41,18 @@ def longest_copies(texts: Sequence[str], sources: Sequence[str]) -> Array:
         source_keys, source_places = _longer(source_numbers, source_places, source, length)
         distinct, numbers = np.unique(keys, return_inverse=True)
         source_numbers = np.searchsorted(distinct, source_keys)
-        there = source_numbers < len(distinct)
-        there[there] = distinct[source_numbers[there]] == source_keys[there]
-        source_numbers, source_places = source_numbers[there], source_places[there]
-        alive = np.isin(numbers, source_numbers)
-        numbers, places = numbers[alive], places[alive]
+        found = source_numbers < len(distinct)
+        found[found] = distinct[source_numbers[found]] == source_keys[found]
+        source_numbers, source_places = source_numbers[found], source_places[found]
+        shared = np.isin(numbers, source_numbers)
+        numbers, places = numbers[shared], places[shared]
         length += 1
         longest[owner[places]] = length
     return longest
 
 
 def lines_that_recur(texts: Sequence[str], poems: Iterable[Poem]) -> list[list[bool]]:
-    """Of each line of each text, whether it is a line of some poem, to the letter.
+    """Tell for each line of each text whether it is also a line of a poem, character by character.
 
     >>> poems = [Poem(content="春眠不覺曉，處處聞啼鳥。", title="", author="", style="")]
     >>> lines_that_recur(["春眠不覺曉，花落知多少。"], poems)
@@ -58,14 +65,14 @@ def lines_that_recur(texts: Sequence[str], poems: Iterable[Poem]) -> list[list[b
 
 
 def _codes(texts: Sequence[str]) -> tuple[Array, Array]:
-    """The code points of all texts, each text ended by a 0, and where each begins, (N + 1,)."""
+    """Return the code points of N texts, each ended by a 0, and where each begins, (N + 1,)."""
     codes = np.frombuffer("".join(text + "\0" for text in texts).encode("utf-32-le"), "<u4")
     ends = np.cumsum([0, *(len(text) + 1 for text in texts)])
     return codes.astype(np.int64), ends
 
 
 def _longer(numbers: Array, places: Array, codes: Array, length: int) -> tuple[Array, Array]:
-    """Passages of `length` characters → keys and places of those that go on to be one longer."""
+    """Extend passages of `length` characters by one; return keys and places, without text ends."""
     following = codes[places + length]
     inside = following != 0
     return (numbers << _BITS | following)[inside], places[inside]

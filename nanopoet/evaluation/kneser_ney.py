@@ -1,14 +1,15 @@
-"""An n-gram model with interpolated Kneser–Ney smoothing: what counting alone can do.
+"""An n-gram model with interpolated Kneser–Ney smoothing: the baseline that only counts.
 
-The probability of a token w after a context h of k - 1 tokens is what a discount D leaves of
-its count, plus what the discounts after h add up to, given to the next shorter context h':
+For a token w after a context h of k - 1 tokens, a discount D is taken from the count. The sum of
+the discounts after h goes to the next shorter context h':
 
     p_k(w | h) = max(c(h w) - D, 0) / c(h) + D · t(h) / c(h) · p_{k-1}(w | h')
 
-c counts occurrences at the highest order, and different left neighbours below it; t(h) is the
-number of different tokens after h; p_0 is uniform. D = n1 / (n1 + 2 n2) for each order, n1 and
-n2 being the numbers of k-grams counted once and twice. (Chen & Goodman 1999, An empirical study
-of smoothing techniques for language modeling, https://doi.org/10.1006/csla.1999.0128, section 2.7)
+c counts occurrences at the highest order, and different left neighbours at lower orders. t(h) is
+the number of different tokens after h. p_0 is uniform. For each order D = n1 / (n1 + 2 n2), where
+n1 and n2 are the numbers of k-grams counted once and twice. (Chen & Goodman 1999, An empirical
+study of smoothing techniques for language modeling, https://doi.org/10.1006/csla.1999.0128,
+section 2.7)
 """
 
 from dataclasses import dataclass
@@ -21,11 +22,11 @@ from nanopoet.common.types import Array
 from nanopoet.tokens.tokenizer import BEGIN_ID
 
 _BITS = 21
-"""A k-gram's key is the number of its first k - 1 tokens, shifted by so many bits, plus the last.
-The number of a k-gram is the place of its key among all keys of k-grams."""
+"""Bits of a token in the key of a k-gram. The higher bits are the number of its first k - 1 tokens.
+The number of a k-gram is the place of its key among all keys of its order."""
 
 _DISCOUNT = 0.5
-"""D where nothing is counted once, as in a tiny text: none would leave unseen tokens no share."""
+"""D if no k-gram is counted once, as in a tiny text. With 0, unseen tokens would have no share."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class _Order:
 
     Attributes:
         keys: (G,) ascending.
-        left: (G,) what the discount leaves of each count.
+        left: (G,) counts less the discount.
         total: (H,) sum of the counts after each context.
-        backoff: (H,) share of the next shorter context; 1 where nothing was counted.
+        backoff: (H,) share of the next shorter context; 1 if nothing was counted.
         mass: (G + 1,) running sum of `left`.
         starts: (H + 1,) where the k-grams of each context begin.
     """
@@ -50,6 +51,7 @@ class _Order:
 
     @classmethod
     def of(cls, keys: Array, counts: Array, contexts: int) -> Self:
+        """Smooth the counts (G,) of k-grams with `keys` (G,) after `contexts` contexts."""
         once, twice = np.count_nonzero(counts == 1), np.count_nonzero(counts == 2)
         discount = once / (once + 2 * twice) if once else _DISCOUNT
         owner = keys >> _BITS
@@ -62,13 +64,13 @@ class _Order:
         return cls(keys, left, total, backoff, mass, starts)
 
     def find(self, contexts: Array, tokens: Array) -> Array:
-        """Numbers of the k-grams that tokens make after contexts, (n,); -1 where unknown."""
+        """Look up the numbers (n,) of the k-grams of contexts and tokens; -1 if unknown."""
         wanted = contexts << _BITS | tokens
         places = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         return np.where((contexts >= 0) & (self.keys[places] == wanted), places, -1)
 
     def interpolate(self, contexts: Array, grams: Array, shorter: Array) -> Array:
-        """p_k (n,) from the numbers of contexts and k-grams, and p_{k-1}."""
+        """Compute p_k (n,) from the numbers of contexts and k-grams, and p_{k-1}."""
         own = np.where(grams >= 0, self.left[grams], 0.0)
         total = self.total[contexts]
         known = (contexts >= 0) & (total > 0)
@@ -76,9 +78,25 @@ class _Order:
         p: Array = share + np.where(known, self.backoff[contexts], 1.0) * shorter
         return p
 
+    def draw(self, contexts: Array, shorter: Array, rng: np.random.Generator) -> Array:
+        """Draw ids (n,) after contexts, or back off to the ids `shorter` (n,)."""
+        count = len(contexts)
+        own = (contexts >= 0) & (self.total[contexts] > 0)
+        own &= rng.random(count) >= self.backoff[contexts]
+        low, high = self.starts[contexts], self.starts[contexts + 1]
+        point = self.mass[low] + rng.random(count) * (self.mass[high] - self.mass[low])
+        place = np.searchsorted(self.mass, point, side="right") - 1
+        place = np.clip(place, low, np.maximum(high - 1, low))
+        return np.where(own, self.keys[place % len(self.keys)] & (1 << _BITS) - 1, shorter)
+
 
 class KneserNey:
-    """The models of all orders up to one, from the counts of one text.
+    """Kneser–Ney models of all orders up to a highest one, from the counts of one text.
+
+    Args:
+        tokens: (n,) ids of the text. Before them stand as many BEGIN as a context is long.
+        vocab_size: number of ids, seen or not.
+        order: length of the longest k-gram.
 
     >>> text = np.array([4, 5, 4, 5, 4, 6])
     >>> model = KneserNey(text, vocab_size=8, order=2)
@@ -87,16 +105,9 @@ class KneserNey:
     """
 
     def __init__(self, tokens: Array, vocab_size: int, order: int) -> None:
-        """Count `tokens` (n,), before which stand as many BEGIN as a context is long.
-
-        Args:
-            tokens: ids.
-            vocab_size: number of ids, seen or not.
-            order: length of the longest k-gram.
-        """
         assert order >= 1 and vocab_size < 1 << _BITS
         self.order, self.vocab_size = order, vocab_size
-        text = np.concatenate([np.full(order - 1, BEGIN_ID), tokens]).astype(np.int64)
+        text = self._pad(tokens)
         self._highest: list[_Order] = []
         self._lower: list[_Order] = []
         numbers, contexts = np.zeros(len(text) + 1, np.int64), 1  # of the one 0-gram
@@ -115,10 +126,13 @@ class KneserNey:
             self._highest.append(_Order.of(keys, counts, contexts))
             numbers, contexts = inverse, len(keys)
 
+    def _pad(self, tokens: Array) -> Array:
+        """Put BEGIN before (n,) ids, as often as a context is long."""
+        return np.concatenate([np.full(self.order - 1, BEGIN_ID), tokens]).astype(np.int64)
+
     def nats(self, tokens: Array) -> Array:
-        """Nats of each of `tokens` (n,) by the model of each order from 1 on, (order, n)."""
-        padding = np.full(self.order - 1, BEGIN_ID)
-        text = np.concatenate([padding, tokens]).astype(np.int64)
+        """Compute the nats (order, n) of `tokens` (n,), by the model of each order from 1 on."""
+        text = self._pad(tokens)
         numbers, p = np.zeros(len(text) + 1, np.int64), np.full(len(text), 1 / self.vocab_size)
         found = []
         for k, highest in enumerate(self._highest, start=1):
@@ -131,31 +145,25 @@ class KneserNey:
         return np.stack(found)
 
     def generate(self, count: int, length: int, rng: np.random.Generator) -> Array:
-        """Write `count` texts of `length` ids from BEGIN on by the highest order, (count, length).
+        """Sample `count` texts of `length` ids from BEGIN on by the highest order, (count, length).
 
-        An id is drawn as the formula above says: from the longest context's own share, or
-        with the probability of its back-off as from the next shorter one.
+        An id comes from the counts of the longest context, or with the probability of its back-off
+        from the next shorter context. This gives each id the probability p_k of the formula.
         """
         text = np.full((count, self.order - 1 + length), BEGIN_ID, np.int64)
         for t in tqdm(range(self.order - 1, text.shape[1]), disable=None, desc="writing n-grams"):
-            drawn = rng.integers(self.vocab_size, size=count)  # as p_0 does
+            drawn = rng.integers(self.vocab_size, size=count)  # p_0 is uniform
             contexts = np.zeros(count, np.int64)
             for k in range(1, self.order + 1):
                 if k > 1:
                     contexts = self._number(text[:, t - k + 1 : t])
                 level = self._highest[-1] if k == self.order else self._lower[k - 1]
-                own = (contexts >= 0) & (level.total[contexts] > 0)
-                own &= rng.random(count) >= level.backoff[contexts]
-                low, high = level.starts[contexts], level.starts[contexts + 1]
-                point = level.mass[low] + rng.random(count) * (level.mass[high] - level.mass[low])
-                place = np.searchsorted(level.mass, point, side="right") - 1
-                place = np.clip(place, low, np.maximum(high - 1, low))
-                drawn = np.where(own, level.keys[place % len(level.keys)] & (1 << _BITS) - 1, drawn)
+                drawn = level.draw(contexts, drawn, rng)
             text[:, t] = drawn
         return text[:, self.order - 1 :]
 
     def _number(self, grams: Array) -> Array:
-        """Numbers of the k-grams in the rows of (n, k); -1 where unknown."""
+        """Look up the numbers of the k-grams in the rows of (n, k); -1 if unknown."""
         numbers = np.zeros(len(grams), np.int64)
         for level, tokens in zip(self._highest, grams.T, strict=False):
             numbers = level.find(numbers, tokens)

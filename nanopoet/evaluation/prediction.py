@@ -1,4 +1,4 @@
-"""Figures of how well poems were predicted: loss, accuracy, calibration, and how sure they are."""
+"""Measures of prediction: loss, accuracy, calibration, and the interval of the loss."""
 
 import math
 from collections import Counter
@@ -13,19 +13,21 @@ from nanopoet.prosody.forms import FORMS
 from nanopoet.tokens.tokenizer import BEGIN_ID, SPECIAL_TOKENS, CharTokenizer
 
 _RESAMPLES = 1000
+"""Bootstrap samples of the interval."""
 _BINS = 10
+"""Ranges of confidence, each a tenth wide."""
 
 
 @dataclass(frozen=True)
 class TokenScores:
-    """How a model predicted the n tokens of N poems, separators included.
+    """Scores of the n tokens of N poems, separators included.
 
     Attributes:
-        targets: (n,) the ids; poem i's are `targets[offsets[i]:offsets[i + 1]]`, in which its
-            characters come first, then, where poems are separated, the BEGIN that ends it.
-        offsets: (N + 1,).
-        nats: (n,) what each takes to encode.
-        ranks: (n,) how many ids were thought likelier.
+        targets: (n,) the ids. Poem i has `targets[offsets[i]:offsets[i + 1]]`: its characters and,
+            where poems are separated, the BEGIN that ends it.
+        offsets: (N + 1,) where each poem begins.
+        nats: (n,) the negative log-probability of each id.
+        ranks: (n,) number of ids that the model thought likelier.
         confidence: (n,) probability of the likeliest id.
     """
 
@@ -36,13 +38,27 @@ class TokenScores:
     confidence: Array
 
     @property
+    def is_character(self) -> Array:
+        """Whether each target is a character and no separator, (n,) bool."""
+        is_character: Array = self.targets != BEGIN_ID
+        return is_character
+
+    @property
     def poem_nats(self) -> Array:
         """Nats of each poem, (N,), the separator that ends it included."""
         return sum_by_poem(self.nats, self.offsets)
 
 
 def sum_by_poem(values: Array, offsets: Array) -> Array:
-    """Sum of (n,) values within each poem, (N,)."""
+    """Sum (n,) values within each poem.
+
+    Args:
+        values: one for each token.
+        offsets: (N + 1,) where each poem begins.
+
+    Returns:
+        (N,) sums.
+    """
     total = np.concatenate([[0.0], np.cumsum(values)])
     return np.diff(total[offsets])
 
@@ -54,43 +70,42 @@ def prediction_figures(
     duplicates: Sequence[str | None],
     seed: int,
 ) -> dict[str, Any]:
-    """All figures of prediction over N poems; docs/evaluation.md defines each.
+    """Compute all measures of prediction over N poems; docs/evaluation.md defines each.
 
     Args:
-        scores: of their tokens.
-        tokenizer: gave them their ids.
+        scores: of the tokens of the poems.
+        tokenizer: gave the tokens their ids.
         forms: N names, as `verse_form` gives them.
         duplicates: N entries, None for a poem without a duplicate in train.
-        seed: of the interval's resampling.
+        seed: of the bootstrap samples of the interval.
     """
-    character = scores.targets != BEGIN_ID
+    nats, character = scores.poem_nats, scores.is_character
     characters = sum_by_poem(character, scores.offsets)
-    letters = np.array([c.isalpha() for c in tokenizer.characters])
-    hanzi = np.concatenate([np.zeros(len(SPECIAL_TOKENS), bool), letters])[scores.targets]
-    low, high = interval(scores.poem_nats, characters, seed)
+    hits = sum_by_poem(character & (scores.ranks == 0), scores.offsets)
+    low, high = interval(nats, characters, seed)
     bins = calibration_bins(scores)
-    figures: dict[str, Any] = loss_figures(scores.poem_nats, characters)
-    has_duplicate = np.array([duplicate is not None for duplicate in duplicates])
-    for name, chosen in (("with_duplicate", has_duplicate), ("without_duplicate", ~has_duplicate)):
-        if chosen.any():
-            share = scores.poem_nats[chosen].sum() / characters[chosen].sum()
-            figures[f"nats_per_character_{name}"] = share.item()
-    return figures | {
+    return {
+        **loss_figures(nats, characters),
+        **_loss_by_duplicate(nats, characters, duplicates),
         "nats_per_character_low": low,
         "nats_per_character_high": high,
-        "nats_per_hanzi": scores.nats[hanzi].mean().item() if hanzi.any() else None,
+        "nats_per_hanzi": _nats_per_hanzi(scores, tokenizer),
         "top_1": (scores.ranks[character] == 0).mean().item(),
         "top_5": (scores.ranks[character] < 5).mean().item(),
         "calibration_error": _calibration_error(bins),
         "calibration": bins,
-        "nats_per_character_by_form": per_character_by_form(scores.poem_nats, characters, forms),
-        "top_1_by_form": _top_1_by_form(scores, forms),
+        "nats_per_character_by_form": per_character_by_form(nats, characters, forms),
+        "top_1_by_form": per_character_by_form(hits, characters, forms),
         "nats_by_position": nats_by_position(scores, forms),
     }
 
 
 def loss_figures(nats: Array, characters: Array) -> dict[str, Any]:
-    """Loss over all of N poems that take `nats` (N,) and have `characters` (N,).
+    """Compute the loss over all of N poems, in three units.
+
+    Args:
+        nats: (N,) nats of each poem.
+        characters: (N,) number of characters of each poem.
 
     >>> figures = loss_figures(np.array([6.0, 30.0, 60.0]), np.array([2, 10, 10]))
     >>> [(name, round(value, 2)) for name, value in figures.items()][:3]
@@ -106,10 +121,18 @@ def loss_figures(nats: Array, characters: Array) -> dict[str, Any]:
 
 
 def interval(nats: Array, characters: Array, seed: int) -> tuple[float, float]:
-    """Between which values 95% of nats per character fall if other poems had been drawn.
+    """Compute the 95% interval of nats per character, by the percentile bootstrap over poems.
 
-    The percentile bootstrap over poems: N of them are drawn with replacement, 1,000 times
-    (Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13).
+    N poems are drawn with replacement, 1,000 times (Efron & Tibshirani 1993, An Introduction to the
+    Bootstrap, chapter 13).
+
+    Args:
+        nats: (N,) nats of each poem.
+        characters: (N,) number of characters of each poem.
+        seed: of the drawing.
+
+    Returns:
+        the lower and the upper end.
 
     >>> interval(np.array([8.0, 8.0]), np.array([2, 2]), seed=0)
     (4.0, 4.0)
@@ -124,11 +147,11 @@ def interval(nats: Array, characters: Array, seed: int) -> tuple[float, float]:
 
 
 def per_character_by_form(sums: Array, characters: Array, forms: Sequence[str]) -> dict[str, float]:
-    """A sum per character over the poems of each form, the commonest form first.
+    """Divide sums by characters within each form; the commonest form comes first.
 
     Args:
-        sums: (N,) what there is of something in each poem, such as nats.
-        characters: (N,) how long it is.
+        sums: (N,) a sum over each poem, such as its nats.
+        characters: (N,) number of characters of each poem.
         forms: N names.
 
     >>> nats, characters = np.array([6.0, 30.0, 60.0]), np.array([2, 10, 10])
@@ -144,31 +167,31 @@ def per_character_by_form(sums: Array, characters: Array, forms: Sequence[str]) 
 
 
 def nats_by_position(scores: TokenScores, forms: Sequence[str]) -> dict[str, list[list[float]]]:
-    """Mean nats of each place in the poems of each regular form.
+    """Average the nats at each place of the poems of each regular form.
 
     Returns:
-        form → line → place in it; the last place is the mark's.
+        form → line → place in the line; the last place is the mark.
     """
     separated = int(scores.targets[-1] == BEGIN_ID)
     characters, named = np.diff(scores.offsets) - separated, np.array(forms)
     found = {}
-    for form, lines, width in FORMS.values():
-        size = lines * (width + 1)
-        starts = scores.offsets[:-1][(named == form) & (characters == size)]
+    for form in FORMS.values():
+        size = form.lines * (form.length + 1)
+        starts = scores.offsets[:-1][(named == form.style) & (characters == size)]
         if len(starts):
             mean = scores.nats[starts[:, None] + np.arange(size)].mean(axis=0)
-            found[form] = mean.reshape(lines, width + 1).tolist()
+            found[form.style] = mean.reshape(form.lines, form.length + 1).tolist()
     return found
 
 
 def calibration_bins(scores: TokenScores) -> list[dict[str, float]]:
-    """Whether a model is as often right as it is confident, separators left out.
+    """Compare confidence and accuracy by tenths of confidence, without separators.
 
     Returns:
-        for each tenth of confidence that occurs: the mean `confidence` there, the `accuracy` of
-        the likeliest id and the `share` of all predictions.
+        for each tenth that occurs: the mean `confidence`, the `accuracy` of the likeliest id and
+        the `share` of all predictions.
     """
-    character = scores.targets != BEGIN_ID
+    character = scores.is_character
     confidence, hits = scores.confidence[character], scores.ranks[character] == 0
     place = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     bins = []
@@ -185,10 +208,30 @@ def calibration_bins(scores: TokenScores) -> list[dict[str, float]]:
 
 
 def _calibration_error(bins: Sequence[dict[str, float]]) -> float:
+    """Average the gap between confidence and accuracy, each bin weighted by its share.
+
+    (expected calibration error: Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 2)
+    """
     return sum(abs(each["confidence"] - each["accuracy"]) * each["share"] for each in bins)
 
 
-def _top_1_by_form(scores: TokenScores, forms: Sequence[str]) -> dict[str, float]:
-    character = scores.targets != BEGIN_ID
-    hits = sum_by_poem(character & (scores.ranks == 0), scores.offsets)
-    return per_character_by_form(hits, sum_by_poem(character, scores.offsets), forms)
+def _loss_by_duplicate(
+    nats: Array, characters: Array, duplicates: Sequence[str | None]
+) -> dict[str, float]:
+    """Compute the loss over poems with and without a duplicate in train, if there are any."""
+    has_duplicate = np.array([duplicate is not None for duplicate in duplicates])
+    return {
+        f"nats_per_character_{name}": (nats[chosen].sum() / characters[chosen].sum()).item()
+        for name, chosen in (
+            ("with_duplicate", has_duplicate),
+            ("without_duplicate", ~has_duplicate),
+        )
+        if chosen.any()
+    }
+
+
+def _nats_per_hanzi(scores: TokenScores, tokenizer: CharTokenizer) -> float | None:
+    """Average the nats of all characters but punctuation; None if there are none."""
+    letters = np.array([c.isalpha() for c in tokenizer.characters])
+    hanzi = np.concatenate([np.zeros(len(SPECIAL_TOKENS), bool), letters])[scores.targets]
+    return scores.nats[hanzi].mean().item() if hanzi.any() else None

@@ -1,4 +1,4 @@
-"""Poems that a model writes, for evaluation."""
+"""Sampling of poems from a model, in batches."""
 
 import torch
 from tqdm import tqdm
@@ -21,10 +21,20 @@ def sample_poems(
     precision: Precision,
     batch_size: int = 250,
 ) -> list[str]:
-    """`count` texts of at most `length` characters, sampled from BEGIN, `batch_size` at a time.
+    """Sample texts from BEGIN on.
 
-    A model that has learned from separated poems ends a text where the poem ends. Matrix products
-    are in `precision`.
+    A model trained on poems with separators ends each text where the poem ends.
+
+    Args:
+        model: moved to `device`.
+        tokenizer: its vocabulary.
+        count: number of texts.
+        length: characters of a text, at most.
+        temperature: divides the logits.
+        seed: of the random numbers.
+        device: where to compute.
+        precision: of the matmuls.
+        batch_size: texts sampled at once.
     """
     generator = torch.Generator(device).manual_seed(seed)
     model.to(device)

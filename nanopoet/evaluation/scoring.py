@@ -1,4 +1,4 @@
-"""How well a model predicts poems that it has not seen, token by token."""
+"""Scoring of the tokens of unseen poems by a model."""
 
 from collections.abc import Iterator
 
@@ -8,22 +8,26 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nanopoet.common.device import Precision, autocast
+from nanopoet.common.types import Array
 from nanopoet.evaluation.prediction import TokenScores
 from nanopoet.models.base import LanguageModel
 from nanopoet.ops.linear import packed
 from nanopoet.tokens.batches import check_length, windows_at
 from nanopoet.tokens.dataset import TokenArrays, target_stream
 
-_ROWS = 256
-"""Rows of logits at once on a CPU: they should not leave its cache before they are used."""
+_CPU_ROWS, _GPU_ROWS = 256, 8192
+"""Rows of logits computed at once. On a CPU they should stay in its cache until they are used."""
 
 
 def scoring_windows(length: int, block_size: int, context: int) -> Iterator[tuple[int, int]]:
-    """Cover `length` targets with windows so that each counts once.
+    """Cover `length` targets with windows so that each target counts once.
 
-    Yields (start, first): the window at `start` holds targets `start` to
-    `start + block_size - 1`, of which those from `first` on count. Every target
-    that counts has at least `context` inputs before its own, except in the first window.
+    Every target that counts has at least `context` inputs before its own, except in the first
+    window.
+
+    Yields:
+        (start, first). The window holds targets `start` to `start + block_size - 1`, and the
+        targets from `first` on count.
 
     >>> list(scoring_windows(10, block_size=4, context=2))
     [(0, 0), (2, 4), (4, 6), (6, 8)]
@@ -46,15 +50,15 @@ def score_tokens(
     device: torch.device,
     precision: Precision,
 ) -> TokenScores:
-    """Let a model predict every character of N poems once, and the separators where there are any.
+    """Score every character of N poems once, and the separators where there are any.
 
     Args:
         model: moved to `device` and put into evaluation mode.
         arrays: the poems; more than `block_size` ids.
-        context: least number of tokens seen before a predicted one, below `block_size`.
+        context: least number of tokens before a scored token, below `block_size`.
         batch_size: windows per forward pass.
         device: where to compute.
-        precision: of the matrix products.
+        precision: of the matmuls.
 
     Raises:
         NanopoetError: the tokens are too few.
@@ -64,32 +68,58 @@ def score_tokens(
     assert 0 <= context < block_size
     stream = target_stream(arrays)
     windows = np.array(list(scoring_windows(n, block_size, context)))  # (W, 2)
-    model.to(device).eval()  # not in inference mode, which would make it unfit for training
+    model.to(device).eval()  # in inference mode, its parameters could not be trained again
     nats, ranks = np.zeros(n), np.zeros(n, np.int32)
     confidence = np.zeros(n, np.float32)
     progress = tqdm(total=len(windows), unit="window", disable=None, desc="evaluating")
     with torch.inference_mode(), packed(model), progress as bar:
         for i in range(0, len(windows), batch_size):
-            starts, firsts = windows[i : i + batch_size].T
-            inputs, targets = windows_at(stream, starts, block_size)
-            places = starts[:, None] + np.arange(block_size)  # (B, T) of the targets
-            counts = places >= firsts[:, None]
-            with autocast(device, precision):
-                hidden = model.hidden(torch.from_numpy(inputs).to(device))  # (B, T, C)
-                scores = _score(
-                    hidden[torch.from_numpy(counts).to(device)],
-                    torch.from_numpy(targets[counts]).to(device),
-                    model.lm_head,
-                )
-            done = places[counts]
-            nats[done], ranks[done], confidence[done] = (s.cpu().numpy() for s in scores)
-            bar.update(len(starts))
+            batch = windows[i : i + batch_size]
+            places, scores = _score_windows(model, stream, batch, device, precision)
+            nats[places], ranks[places], confidence[places] = scores
+            bar.update(len(batch))
     return TokenScores(stream[1:], np.asarray(arrays.offsets), nats, ranks, confidence)
 
 
+def _score_windows(
+    model: LanguageModel,
+    stream: Array,
+    windows: Array,
+    device: torch.device,
+    precision: Precision,
+) -> tuple[Array, list[Array]]:
+    """Score the targets that count in B windows.
+
+    Args:
+        model: on `device`, in evaluation mode.
+        stream: ids; input i has target i + 1.
+        windows: (B, 2), as from `scoring_windows`.
+        device: where to compute.
+        precision: of the matmuls.
+
+    Returns:
+        places of the R targets, (R,), and their nats, ranks and confidence, each (R,).
+    """
+    starts, firsts = windows.T
+    inputs, targets = windows_at(stream, starts, model.block_size)
+    places = starts[:, None] + np.arange(model.block_size)  # (B, T) of the targets
+    counts = places >= firsts[:, None]
+    with autocast(device, precision):
+        hidden = model.hidden(torch.from_numpy(inputs).to(device))  # (B, T, C)
+        scores = _score(
+            hidden[torch.from_numpy(counts).to(device)],
+            torch.from_numpy(targets[counts]).to(device),
+            model.lm_head,
+        )
+    return places[counts], [score.cpu().numpy() for score in scores]
+
+
 def _score(x: Tensor, targets: Tensor, lm_head: torch.nn.Module) -> tuple[Tensor, Tensor, Tensor]:
-    """(R, C) and (R,) ids → nats fp64, ranks and confidence of each row, (R,)."""
-    rows = _ROWS if x.device.type == "cpu" else 8192
+    """Score (R,) target ids after (R, C) hidden states: nats in fp64, ranks, confidence, each (R,).
+
+    With `total` the sum of exp(logit - highest), the likeliest id has the probability 1 / total.
+    """
+    rows = _CPU_ROWS if x.device.type == "cpu" else _GPU_ROWS
     parts = []
     for start in range(0, len(x), rows):
         logits = lm_head(x[start : start + rows]).float()  # (rows, V)

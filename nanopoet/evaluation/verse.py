@@ -1,4 +1,4 @@
-"""How many poems keep the rules of verse, how varied they are, and how much of them is new."""
+"""Measures of written poems: rules of verse kept, variety, and text copied from training poems."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,15 +19,15 @@ _STYLES_SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One poem, what the rules say of it, and what of it the training poems have.
+class JudgedPoem:
+    """A poem, the rules of verse that it keeps, and its overlap with the training poems.
 
     Attributes:
-        verse: what the rules say.
-        style: the commonest style among the training poems with lines of the same lengths; None
+        verse: the rules, applied to the poem.
+        style: the commonest style of the training poems whose lines have the same lengths; None
             if there is no such poem.
-        copied: length of the longest passage that stands in a training poem, marks included.
-        recurring: of each line, whether it is a line of a training poem.
+        copied: length of its longest passage that stands in a training poem, marks included.
+        recurring: for each line, whether it is also a line of a training poem.
     """
 
     verse: Verse
@@ -42,10 +42,10 @@ class Judged:
 
     @property
     def score(self) -> float | None:
-        """What orders poems from worst to best, 0 to 1: `verse.score`, lowered by copying.
+        """Quality from 0 to 1, which orders poems: `verse.score`, lowered by copying.
 
-        A poem without a passage from the training poems keeps its score, a copy gets 0. Of a
-        poem with the line lengths of some tune the rules say nothing: None.
+        A poem without a passage from the training poems keeps its score; a copy gets 0. The rules
+        do not apply to a poem with the line lengths of a tune: None.
         """
         score, length = self.verse.score, len(self.verse.text)
         if score is None or (self.verse.form is None and self.style is not None):
@@ -53,53 +53,50 @@ class Judged:
         return score * (1 - self.copied / length) if length else 0.0
 
 
-def judge(sources: Mapping[str, Sequence[str]], train: Sequence[Poem]) -> dict[str, list[Judged]]:
+def judge(
+    sources: Mapping[str, Sequence[str]], train: Sequence[Poem]
+) -> dict[str, list[JudgedPoem]]:
     """Judge the texts of several sources.
 
     Args:
         sources: name → texts.
-        train: the poems against which a text is new or not.
+        train: the training poems, in which copied passages are looked up.
     """
     texts = [text for each in sources.values() for text in each]
-    styles = _styles(train)
+    styles = _styles_by_shape(train)
     copied = longest_copies(texts, [poem["content"] for poem in train]).tolist()
     recurring = lines_that_recur(texts, train)
     judged = iter(
-        Judged(Verse.of(text), styles.get(_shape(text)), length, tuple(lines))
+        JudgedPoem(Verse.of(text), styles.get(_shape(text)), length, tuple(lines))
         for text, length, lines in zip(texts, copied, recurring, strict=True)
     )
     return {name: [next(judged) for _ in each] for name, each in sources.items()}
 
 
-def verse_figures(poems: Sequence[Judged]) -> dict[str, Any]:
-    """All measures over N poems: shares from 0 to 1, unless docs/evaluation.md says otherwise.
+def verse_figures(poems: Sequence[JudgedPoem]) -> dict[str, Any]:
+    """Compute all measures over N poems; docs/evaluation.md defines each.
 
-    A measure that is about regular poems, or about those that were judged, is None where there
-    are none.
+    Most are shares from 0 to 1. A measure of regular poems, or of poems with a score, is None if
+    there are none.
     """
     verses = [poem.verse for poem in poems]
     regular = [verse for verse in verses if verse.form]
-    lines = [line for verse in verses for line in verse.lines]
-    characters = "".join(lines)
-    pairs = ["".join(pair) for line in lines for pair in pairwise(line)]
+    characters = "".join(line for verse in verses for line in verse.lines)
     styles = Counter(poem.style or "" for poem in poems)
     return {
         "poems": len(poems),
         "regular": len(regular) / len(poems),
         **_rules(regular),
         "repeated_characters": _mean(verse.repeated for verse in regular),
-        "distinct_1": len(set(characters)) / max(1, len(characters)),
-        "distinct_2": len(set(pairs)) / max(1, len(pairs)),
+        **_variety(verses),
         "known_shape": 1 - styles[""] / len(poems),
-        "longest_copy": fmean(poem.copied for poem in poems),
-        "lines_in_train": _mean(line for poem in poems for line in poem.recurring),
-        "copies": fmean(poem.is_copy for poem in poems),
+        **_overlap(poems),
         "unknown_characters": _mean(not readings(character) for character in characters),
         "score": held(poem.score for poem in poems),
         "by_form": {
-            form: {"share": len(chosen) / len(poems), **_rules(chosen)}
-            for form, _, _ in FORMS.values()
-            if (chosen := [verse for verse in regular if verse.form == form])
+            form.style: {"share": len(chosen) / len(poems), **_rules(chosen)}
+            for form in FORMS.values()
+            if (chosen := [verse for verse in regular if verse.form == form.style])
         },
         "styles": {
             style or "-": count / len(poems) for style, count in styles.most_common(_STYLES_SHOWN)
@@ -107,10 +104,12 @@ def verse_figures(poems: Sequence[Judged]) -> dict[str, Any]:
     }
 
 
-def examples(poems: Sequence[Judged]) -> dict[str, dict[str, Any]]:
-    """Of the poems with a score those with the highest, the median and the lowest one.
+def examples(poems: Sequence[JudgedPoem]) -> dict[str, dict[str, Any]]:
+    """Choose the poems with the highest, the median and the lowest score.
 
-    The first of equals; nothing if there is no score.
+    Returns:
+        `best`, `typical` and `worst` → text, score and style; the first of poems with equal
+        scores. Empty if no poem has a score.
     """
     scored = [(poem.score, poem) for poem in poems if poem.score is not None]
     ordered = sorted(scored, key=lambda each: -each[0])
@@ -123,14 +122,14 @@ def examples(poems: Sequence[Judged]) -> dict[str, dict[str, Any]]:
 
 
 def draw_texts(poems: Sequence[Poem], count: int, length: int, seed: int) -> list[str]:
-    """`count` different poems, or all if there are no more, drawn by `seed` and cut to `length`."""
+    """Draw `count` different poems, or all if there are fewer, and cut each to `length`."""
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(poems), min(count, len(poems)), replace=False)
     return [poems[i]["content"][:length] for i in chosen]
 
 
 def _rules(regular: Sequence[Verse]) -> dict[str, float | None]:
-    """Shares of regular poems, or of their lines, couplets and joints, that keep each rule."""
+    """Compute the shares of regular poems, or of their lines and couplets, that keep each rule."""
     return {
         "rhyme": held(verse.rhyme for verse in regular),
         "rhyme_distinct": held(verse.rhyme_distinct for verse in regular),
@@ -141,17 +140,41 @@ def _rules(regular: Sequence[Verse]) -> dict[str, float | None]:
     }
 
 
+def _variety(verses: Sequence[Verse]) -> dict[str, float]:
+    """Compute the shares of distinct characters and of distinct pairs in a line.
+
+    (Li et al. 2016, https://arxiv.org/abs/1510.03055)
+    """
+    lines = [line for verse in verses for line in verse.lines]
+    characters = "".join(lines)
+    pairs = ["".join(pair) for line in lines for pair in pairwise(line)]
+    return {
+        "distinct_1": len(set(characters)) / max(1, len(characters)),
+        "distinct_2": len(set(pairs)) / max(1, len(pairs)),
+    }
+
+
+def _overlap(poems: Sequence[JudgedPoem]) -> dict[str, float | None]:
+    """Compute how much of the poems stands in training poems."""
+    return {
+        "longest_copy": fmean(poem.copied for poem in poems),
+        "lines_in_train": _mean(line for poem in poems for line in poem.recurring),
+        "copies": fmean(poem.is_copy for poem in poems),
+    }
+
+
 def _mean(values: Iterable[float]) -> float | None:
     values = list(values)
     return fmean(values) if values else None
 
 
 def _shape(text: str) -> tuple[int, ...]:
+    """Return the length of each line."""
     return tuple(map(len, split_lines(text)))
 
 
-def _styles(train: Sequence[Poem]) -> dict[tuple[int, ...], str]:
-    """Lengths of the lines → the style that most poems with such lines have."""
+def _styles_by_shape(train: Sequence[Poem]) -> dict[tuple[int, ...], str]:
+    """Map the lengths of lines to the commonest style of the poems with such lines."""
     counts: dict[tuple[int, ...], Counter[str]] = {}
     for poem in train:
         counts.setdefault(_shape(poem["content"]), Counter())[poem["style"]] += 1
