@@ -5,13 +5,14 @@ import os
 import signal
 import sys
 
-# `python -m stages.x` imports this first, then a stage for seconds what it needs.
+# `python -m stages.x` imports this file first. The stage itself then imports for seconds.
 if sys.argv[:1] == ["-m"]:
-    # Searching a million new objects for garbage takes a fifth of that. `run` enables it.
+    # Searching a million new objects for garbage would take a fifth of that time. `run` turns the
+    # collector on again.
     gc.disable()
-    # Ctrl-C in the middle of an import would end in a traceback; nothing has begun that would
-    # have to be undone.
+    # Ctrl-C during an import would end in a traceback. There is nothing to clean up yet, so the
+    # signal may simply end the process.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # Of a lost connection torch's C++ warns with a page of addresses; our errors say it in a line.
+    # torch's C++ reports a lost connection with a page of addresses; our errors take one line.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

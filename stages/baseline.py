@@ -1,4 +1,4 @@
-"""Training and validation tokens → what counting alone makes of them: losses and poems."""
+"""Stage `baseline`: data/train/, data/val/ → losses and poems of an n-gram model."""
 
 import math
 from pathlib import Path
@@ -20,6 +20,7 @@ POEMS = Path("data/baseline_poems.json")
 
 
 def main() -> None:
+    """Fit n-gram models up to `baseline.order`, score the validation part, and write poems."""
     params = load_params()
     tokenizer = CharTokenizer.load("data/vocab.json")
     train, val = TokenArrays.load("data/train"), TokenArrays.load("data/val")

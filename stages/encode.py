@@ -1,4 +1,4 @@
-"""data/train.jsonl and data/val.jsonl → token arrays under data/train/ and data/val/."""
+"""Stage `encode`: data/train.jsonl, data/val.jsonl → token arrays in data/train/, data/val/."""
 
 from nanopoet.common.files import write_json
 from nanopoet.corpus.poems import iter_poems
@@ -9,6 +9,7 @@ from stages.runner import run
 
 
 def main() -> None:
+    """Encode both parts with the vocabulary."""
     params = load_params()
     tokenizer = CharTokenizer.load("data/vocab.json")
     figures = {}

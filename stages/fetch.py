@@ -1,4 +1,4 @@
-"""npm registry → raw/chinese-poetry.tgz, verified."""
+"""Stage `fetch`: npm registry → raw/chinese-poetry.tgz, with a checked digest."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ ARCHIVE = Path("raw/chinese-poetry.tgz")
 
 
 def main() -> None:
+    """Download the corpus archive unless it is there."""
     params = load_params()
     wanted = params.fetch
     new = fetch_archive(wanted.package, wanted.version, wanted.integrity, ARCHIVE)

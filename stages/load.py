@@ -1,4 +1,4 @@
-"""Archive, folder or JSONL → data/poems.jsonl, by the corpus rules."""
+"""Stage `load`: archive, folder or JSONL → data/poems.jsonl, by the corpus rules."""
 
 from collections import Counter
 
@@ -11,18 +11,19 @@ from stages.runner import run
 
 
 def main() -> None:
+    """Read the corpus, write its poems, and count them."""
     params = load_params()
     dropped: Counter[str] = Counter()
-    statistics = CorpusCounts()
+    corpus = CorpusCounts()
     poems = read_corpus(params.load.source, dropped)
-    write_poems("data/poems.jsonl", statistics.watch(poems))
-    figures = statistics.figures()
-    counts = {rule: dropped[rule] for rule in sorted(dropped)}
-    write_json("metrics/load.json", figures | {"dropped": counts})
-    reasons = "; ".join(f"{rule} {count:,}" for rule, count in counts.items())
+    write_poems("data/poems.jsonl", corpus.watch(poems))
+    figures = corpus.figures()
+    by_rule = {rule: dropped[rule] for rule in sorted(dropped)}
+    write_json("metrics/load.json", figures | {"dropped": by_rule})
+    reasons = "; ".join(f"{rule} {count:,}" for rule, count in by_rule.items())
     print(
         f"load: data/poems.jsonl, {figures['poems']:,} poems of {figures['authors']:,} authors in "
-        f"{figures['styles']:,} styles; {dropped.total():,} left out{reasons and f' ({reasons})'}"
+        f"{figures['styles']:,} styles; {dropped.total():,} dropped{reasons and f' ({reasons})'}"
     )
 
 

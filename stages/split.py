@@ -1,4 +1,4 @@
-"""data/poems.jsonl → data/train.jsonl, data/val.jsonl and data/val_duplicates.json."""
+"""Stage `split`: data/poems.jsonl → data/train.jsonl, data/val.jsonl, data/val_duplicates.json."""
 
 from tqdm import tqdm
 
@@ -12,6 +12,7 @@ from stages.runner import run
 
 
 def main() -> None:
+    """Divide the poems, and find validation poems with a duplicate in the training part."""
     params = load_params()
     figures = {}
     with PoemsFile("data/poems.jsonl") as poems:
@@ -21,10 +22,10 @@ def main() -> None:
             in_val = without_duplicates(in_val, duplicates)
             duplicates = [duplicate for duplicate in duplicates if duplicate is None]
         for name, places in (("train", order[~in_val]), ("val", order[in_val])):
-            statistics = CorpusCounts()
+            part = CorpusCounts()
             bar = tqdm(places, unit="poem", disable=None, desc=f"writing data/{name}.jsonl")
-            write_poems(f"data/{name}.jsonl", statistics.watch(poems[i] for i in bar))
-            counted = statistics.figures()
+            write_poems(f"data/{name}.jsonl", part.watch(poems[i] for i in bar))
+            counted = part.figures()
             figures[f"{name}_poems"] = counted["poems"]
             figures[f"{name}_characters"] = counted["content_characters"]
     write_json("data/val_duplicates.json", duplicates)

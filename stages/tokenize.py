@@ -1,4 +1,4 @@
-"""data/train.jsonl and data/val.jsonl → data/vocab.json."""
+"""Stage `tokenize`: data/train.jsonl, data/val.jsonl → data/vocab.json."""
 
 from itertools import chain
 
@@ -9,6 +9,7 @@ from stages.runner import run
 
 
 def main() -> None:
+    """Collect the characters of both parts as a vocabulary."""
     poems = chain(iter_poems("data/train.jsonl"), iter_poems("data/val.jsonl"))
     tokenizer = CharTokenizer(poems)
     tokenizer.save("data/vocab.json")

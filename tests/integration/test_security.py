@@ -1,4 +1,4 @@
-"""Nothing that is read can run code: a hostile pickle at each place where a file is loaded."""
+"""Reading a file never runs code: each reader gets a hostile pickle."""
 
 import hashlib
 import pickle
@@ -27,7 +27,7 @@ from tests.support.project import ROOT, Project
 
 
 class Bomb:
-    """Leaves a file behind when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -61,7 +61,7 @@ def sign(tmp_path: Path) -> Path:
 def test_the_bombs_go_off_where_pickles_are_loaded(
     tmp_path: Path, sign: Path, kind: Callable[[Path, Path], None]
 ) -> None:
-    """Otherwise the tests below would hold whatever the loaders did."""
+    """Show that the bombs work; otherwise the tests below could not fail."""
     kind(tmp_path / "bomb", sign)
     if kind is _pickle:
         pickle.loads((tmp_path / "bomb").read_bytes())  # noqa: S301
@@ -74,7 +74,7 @@ def test_the_bombs_go_off_where_pickles_are_loaded(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A model, its history and token arrays, all whole."""
+    """Make a folder with a model and token arrays."""
     poems = make_poems(20)
     tokenizer = CharTokenizer(poems)
     model = build_model(tokenizer.vocab_size, _recipe())
@@ -118,7 +118,7 @@ def test_a_pickle_is_refused(
 def test_a_pickle_among_the_states_of_a_training_is_passed_over(
     folder: Path, sign: Path, kind: Callable[[Path, Path], None]
 ) -> None:
-    """Even one with the right digest in its name, which only somebody who means it can make."""
+    """Pass over a bomb even if its name has the right digest, as only an attacker can make it."""
     scratch, tokens = folder / "scratch", TokenArrays.load(folder / "tokens").tokens
     scratch.mkdir()
     kind(scratch / "bomb", sign)
@@ -149,7 +149,7 @@ def test_a_params_file_runs_nothing(
     assert list(tmp_path.iterdir()) == [tmp_path / "params.yaml"]
 
 
-def test_what_mlflow_keeps_has_no_pickle_in_it(project: Project) -> None:
+def test_the_files_in_mlflow_are_no_pickles(project: Project) -> None:
     files = [path for path in (project.folder / "mlartifacts").rglob("*") if path.is_file()]
     assert any(path.name == "model.safetensors" for path in files)
     for path in files:

@@ -17,7 +17,7 @@ LONG = 1e16
 
 
 def _working_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compiler that works, without the time it takes."""
+    """Replace the compiler by one that works and takes no time."""
     monkeypatch.setattr(torch, "compile", lambda function: function)
 
 
@@ -66,7 +66,7 @@ def test_a_compiler_that_fails_is_not_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["on", "off"])
-def test_what_is_asked_for_is_done(wanted: Literal["on", "off"]) -> None:
+def test_a_choice_other_than_auto_is_kept(wanted: Literal["on", "off"]) -> None:
     assert choose_compile(wanted, CPU, 0) == (wanted == "on", "as asked")
     assert choose_precision("fp32", CPU) == ("fp32", "as asked")
     assert choose_precision("bf16", MPS) == ("bf16", "as asked")

@@ -1,4 +1,4 @@
-"""Outputs that are either whole or not there."""
+"""Files are written completely or not at all."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def test_a_block_that_raises_leaves_what_was_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path) -> None:
+def test_the_next_write_removes_files_of_a_killed_process(tmp_path: Path) -> None:
     path, other = tmp_path / "out", tmp_path / f".other.{os.getpid()}.partial"
     script = f"""
 import os, signal
@@ -32,7 +32,7 @@ with atomic_write({str(path)!r}) as file:
     subprocess.run([sys.executable, "-c", script], check=False)
     [left] = tmp_path.iterdir()
     assert left.name.endswith(".partial")
-    alive = tmp_path / f".out.{os.getppid()}.partial"  # somebody who is still at it
+    alive = tmp_path / f".out.{os.getppid()}.partial"  # of a process that still runs
     for kept in (alive, other):
         kept.touch()
     write_text(path, "whole")

@@ -145,7 +145,7 @@ def test_a_hostile_member_is_refused(tmp_path: Path, change: dict[str, Any], mes
 def test_a_decompression_bomb_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """Small as a file, large beyond measure when read: refused before memory is taken."""
+    """Refuse a small file that unpacks to a huge one, before memory is taken."""
     monkeypatch.setattr(collection, "_LARGEST_ARCHIVE", 256 << 20)
     path, size = tmp_path / "corpus.tgz", 300 << 20
     name = "quantangshi/poet.tang.0.json" if where == "poems" else "other.bin"
@@ -168,7 +168,7 @@ def test_a_decompression_bomb_is_refused(
         tracemalloc.stop()
 
 
-def test_what_is_no_archive_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_archive_is_named(tmp_path: Path) -> None:
     path = tmp_path / "corpus.tgz"
     path.write_bytes(b"<html>not found</html>")
     with pytest.raises(NanopoetError, match="damaged archive"):
@@ -183,7 +183,10 @@ def test_what_is_no_archive_is_named(tmp_path: Path) -> None:
         (b"[3]", "poem 1 is unlike those of the collection"),
         (b'[{"title": "x"}]', "poem 1 is unlike those of the collection"),
         (b'[{"paragraphs": [1]}]', "poem 1 is unlike those of the collection"),
-        (json.dumps([_shi(JUEJU) | {"author": None}]).encode(), "poem 1 is unlike those of the collection"),
+        (
+            json.dumps([_shi(JUEJU) | {"author": None}]).encode(),
+            "poem 1 is unlike those of the collection",
+        ),
     ],
 )
 def test_a_damaged_member_is_named(tmp_path: Path, raw: bytes, message: str) -> None:

@@ -1,4 +1,4 @@
-"""fetch against clients that we write ourselves; the real one is marked `registry`."""
+"""Tests of the download with fake npm clients; the test with npm itself is marked `registry`."""
 
 import os
 import stat
@@ -42,7 +42,7 @@ def _client(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
     monkeypatch.setenv("PATH", f"{npm.parent}{os.pathsep}{os.environ['PATH']}")
 
 
-def test_integrity_is_the_registry_s_notation(tmp_path: Path) -> None:
+def test_integrity_is_in_the_notation_of_npm(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert integrity_of(tmp_path / "empty") == (
         "sha512-z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+Sf"
@@ -59,7 +59,7 @@ def test_the_archive_takes_its_name_when_verified(
     assert [file.name for file in target.parent.iterdir()] == ["poems.tgz"]
 
 
-def test_what_is_there_is_not_fetched_again(
+def test_a_verified_archive_is_not_downloaded_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: Path, integrity: str
 ) -> None:
     _client(monkeypatch, tmp_path, FAILS)
@@ -102,13 +102,15 @@ def test_no_network_is_one_clear_error(
     assert not list(target.parent.iterdir())
 
 
-def test_without_npm_on_path_the_package_s_own_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_npm_on_path_the_npm_of_the_package_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PATH", "")
     assert npm_command()[0] == sys.executable
 
 
 @pytest.mark.registry
-def test_the_package_s_own_client_works(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_npm_of_the_package_works(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("nanopoet.corpus.download.shutil.which", lambda _: None)
     path = tmp_path / "small.tgz"
     integrity = (

@@ -26,7 +26,7 @@ def _groups(*contents: str) -> list[int]:
     return groups
 
 
-def _twin(val: str, train: str) -> str | None:
+def _duplicate(val: str, train: str) -> str | None:
     [duplicate] = duplicates_in(_poems(val), _poems(train))
     assert duplicates_in(_poems(train), _poems(val)) == [duplicate]
     return duplicate
@@ -59,7 +59,7 @@ def _twin(val: str, train: str) -> str | None:
     ],
 )
 def test_known_pairs(one: str, other: str, duplicate: str | None) -> None:
-    assert _twin(one, other) == duplicate
+    assert _duplicate(one, other) == duplicate
     assert _groups(one, other) == ([0, 0] if duplicate else [0, 1])
 
 
@@ -70,24 +70,24 @@ def test_more_than_three_fifths_of_the_shorter_or_of_twenty(
     text, other = TOWER.replace("，", "").replace("。", ""), "秋蟬鳴樹間玉露凝霜葉飛雁過南樓"
     changed = text[:kept] + other[: 20 - kept]
     assert len(text) == len(changed) == 20
-    assert _twin(text, changed) == duplicate
-    assert _twin(text + other, changed[:kept]) == duplicate
+    assert _duplicate(text, changed) == duplicate
+    assert _duplicate(text + other, changed[:kept]) == duplicate
 
 
 def test_characters_beyond_two_bytes_are_told_apart() -> None:
     poem = "".join(map(chr, range(0x4E00, 0x4E00 + 20)))
-    assert _twin(poem, "".join(chr(ord(character) + 0x20000) for character in poem)) is None
+    assert _duplicate(poem, "".join(chr(ord(character) + 0x20000) for character in poem)) is None
 
 
 @pytest.mark.parametrize(("first", "duplicate"), [(4, None), (5, "near")])
 def test_three_runs_of_three_must_be_the_same(first: int, duplicate: str | None) -> None:
-    """Changed after the first few characters and at every third from there."""
+    """Change every third character after the first few, so that only these share runs."""
     poem = "".join(map(chr, range(0x4E00, 0x4E00 + 21)))
     changed = "".join(
         "秋" if i in range(first, 21, 3) else character for i, character in enumerate(poem)
     )
     assert changed.count("秋") == 6
-    assert _twin(poem, changed) == duplicate
+    assert _duplicate(poem, changed) == duplicate
 
 
 def test_nothing_and_single_poems() -> None:
@@ -98,7 +98,7 @@ def test_nothing_and_single_poems() -> None:
     assert duplicates_in(_poems(TOWER, TOWER), []) == [None, None]
 
 
-def test_twins_of_twins_are_one_group() -> None:
+def test_duplicates_of_duplicates_are_one_group() -> None:
     first, last = TOWER[:12] + SPRING[12:], SPRING[:12] + TOWER[12:]
     middle = TOWER[:12] + TOWER[12:18] + SPRING[18:]
     assert _groups(first, PALACE, TOWER) == [0, 1, 2]
@@ -108,7 +108,7 @@ def test_twins_of_twins_are_one_group() -> None:
 
 
 def test_many_versions_of_one_poem_are_one_group() -> None:
-    """More than a run is linked with at once."""
+    """A run links a text to fewer texts than there are versions here."""
     versions = [TOWER.replace("山", chr(0x4E00 + i)) for i in range(100)]
     assert set(_groups(*versions)) == {0}
 
@@ -118,7 +118,7 @@ def test_one_line_in_a_hundred_poems_joins_none() -> None:
     assert _groups(*poems) == list(range(100))
 
 
-# The definition in plain code.
+# The definition of near-duplicates without shortcuts.
 
 
 def _plain_common(a: str, b: str) -> int:
@@ -130,7 +130,7 @@ def _plain_common(a: str, b: str) -> int:
     return row[-1]
 
 
-def _plain_twins(a: str, b: str) -> bool:
+def _plain_near(a: str, b: str) -> bool:
     runs = [{text[i : i + 3] for i in range(len(text) - 2)} for text in (a, b)]
     share = _plain_common(a, b) / max(20, min(len(a), len(b)))
     return a == b or (share > 0.6 and len(runs[0] & runs[1]) >= 3)
@@ -139,14 +139,14 @@ def _plain_twins(a: str, b: str) -> bool:
 def _plain_groups(texts: list[str]) -> list[int]:
     groups = list(range(len(texts)))
     for i, j in combinations(range(len(texts)), 2):
-        if _plain_twins(texts[i], texts[j]):
+        if _plain_near(texts[i], texts[j]):
             low, high = sorted((groups[i], groups[j]))
             groups = [low if group == high else group for group in groups]
     return groups
 
 
 def _versions(seed: int) -> list[str]:
-    """Five poems in 60 versions: cut, joined, with characters changed, some beyond U+FFFF."""
+    """Make 60 versions of five poems: cut, joined, changed, with characters beyond U+FFFF."""
     rng = random.Random(seed)  # noqa: S311
     letters = "春夏秋冬山水花月風雨雲天𠀀𠀁𠮷"
     poems = ["".join(rng.choices(letters, k=rng.choice([20, 28, 40]))) for _ in range(5)]
@@ -160,7 +160,7 @@ def _versions(seed: int) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_the_groups_are_those_of_the_definition(seed: int) -> None:
+def test_the_groups_follow_from_the_definition(seed: int) -> None:
     texts = _versions(seed)
     groups = _groups(*texts)
     assert groups == _plain_groups(texts)
@@ -168,7 +168,7 @@ def test_the_groups_are_those_of_the_definition(seed: int) -> None:
 
 
 def test_the_order_of_the_poems_does_not_matter() -> None:
-    """Nor when what duplicates share is a line that many more poems have."""
+    """It does not matter either if near-duplicates share a line that many other poems have."""
     line = TOWER[18:]
     one = SPRING[:18] + line
     other = "".join("秋" if i in range(0, 18, 3) else c for i, c in enumerate(SPRING[:18])) + line
@@ -197,7 +197,7 @@ def _parts(texts: list[str]) -> set[frozenset[str]]:
         ("[null]", "has entries for 1 poems, not 2"),
     ],
 )
-def test_a_bad_file_of_twins_is_named(tmp_path: Path, text: str | None, message: str) -> None:
+def test_a_bad_file_of_duplicates_is_named(tmp_path: Path, text: str | None, message: str) -> None:
     path = tmp_path / "duplicates.json"
     if text is not None:
         path.write_text(text, encoding="utf-8")
@@ -205,7 +205,7 @@ def test_a_bad_file_of_twins_is_named(tmp_path: Path, text: str | None, message:
         load_duplicates(path, 2)
 
 
-def test_twins_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_duplicates_are_read_as_they_were_written(tmp_path: Path) -> None:
     duplicates: list[Duplicate | None] = ["near", None, "exact"]
     write_json(tmp_path / "duplicates.json", duplicates)
     assert load_duplicates(tmp_path / "duplicates.json", 3) == duplicates

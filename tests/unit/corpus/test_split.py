@@ -12,48 +12,48 @@ from stages.split import main
 from tests.support.poems import make_poems
 
 
-def with_twins(count: int = 200) -> list[Poem]:
-    """Every eleventh poem recurs to the letter and every seventh with a character changed."""
+def with_duplicates(count: int = 200) -> list[Poem]:
+    """Make poems of which every eleventh has a duplicate and every seventh a near-duplicate."""
     poems = make_poems(count)
     exact = [Poem(**poem | {"title": "又"}) for poem in poems[::11]]
     near = [Poem(**poem | {"content": "异" + poem["content"][1:]}) for poem in poems[::7]]
     return poems + exact + near
 
 
-def _seed_split(poems: list[Poem], val_every: int) -> tuple[list[Poem], list[Poem]]:
-    """As the notebook has it: nine poems of ten."""
+def _notebook_split(poems: list[Poem], val_every: int) -> tuple[list[Poem], list[Poem]]:
+    """Divide poems as the teaching notebook does."""
     ordered = sorted(poems, key=lambda poem: poem["style"])
     val = [poem for i, poem in enumerate(ordered) if i % val_every == 0]
     return [poem for i, poem in enumerate(ordered) if i % val_every != 0], val
 
 
 @pytest.mark.parametrize("val_every", [2, 3, 10])
-def test_by_default_the_split_is_the_seed_s(val_every: int) -> None:
-    poems = with_twins()
-    assert split_data(poems, val_every) == _seed_split(poems, val_every)
-    assert split_data(poems, val_every, duplicates="ignore") == _seed_split(poems, val_every)
-    assert split_data(poems) == _seed_split(poems, 10)
+def test_the_default_is_the_split_of_the_notebook(val_every: int) -> None:
+    poems = with_duplicates()
+    assert split_data(poems, val_every) == _notebook_split(poems, val_every)
+    assert split_data(poems, val_every, duplicates="ignore") == _notebook_split(poems, val_every)
+    assert split_data(poems) == _notebook_split(poems, 10)
 
 
 @pytest.mark.parametrize("val_every", [2, 3, 10])
-def test_together_no_validation_poem_has_a_twin_in_train(val_every: int) -> None:
-    poems = with_twins()
-    seed_train, seed_val = _seed_split(poems, val_every)
-    duplicates = duplicates_in(seed_val, seed_train)
+def test_together_no_validation_poem_has_a_duplicate_in_train(val_every: int) -> None:
+    poems = with_duplicates()
+    old_train, old_val = _notebook_split(poems, val_every)
+    duplicates = duplicates_in(old_val, old_train)
     assert {None, "exact", "near"} == set(duplicates)
 
     train, val = split_data(poems, val_every, duplicates="together")
     assert set(duplicates_in(val, train)) == {None}
     assert val == [
-        poem for poem, duplicate in zip(seed_val, duplicates, strict=True) if duplicate is None
+        poem for poem, duplicate in zip(old_val, duplicates, strict=True) if duplicate is None
     ]
     ordered = sorted(poems, key=lambda poem: poem["style"])
-    moved = [poem for poem, duplicate in zip(seed_val, duplicates, strict=True) if duplicate]
-    assert train == [poem for poem in ordered if poem in seed_train or poem in moved]
+    moved = [poem for poem, duplicate in zip(old_val, duplicates, strict=True) if duplicate]
+    assert train == [poem for poem in ordered if poem in old_train or poem in moved]
     assert len(train) + len(val) == len(poems)
 
 
-def test_twins_within_validation_stay_there() -> None:
+def test_duplicates_within_validation_stay_there() -> None:
     poems = make_poems(40)
     for poem in poems:
         poem["style"] = ""
@@ -61,13 +61,13 @@ def test_twins_within_validation_stay_there() -> None:
     assert split_data(poems, duplicates="together") == split_data(poems)
 
 
-def test_without_twins_together_changes_nothing() -> None:
+def test_without_duplicates_together_changes_nothing() -> None:
     poems = make_poems(200)
     assert split_data(poems, duplicates="together") == split_data(poems)
     assert split_data([], duplicates="together") == ([], [])
 
 
-def test_a_validation_part_of_twins_alone_is_named() -> None:
+def test_a_validation_part_of_duplicates_alone_is_named() -> None:
     poems = make_poems(1) * 20
     with pytest.raises(
         NanopoetError, match=r"split\.duplicates = 'together' leaves no poem .* all 2 "
@@ -76,7 +76,7 @@ def test_a_validation_part_of_twins_alone_is_named() -> None:
 
 
 @pytest.mark.parametrize("duplicates", ["ignore", "together"])
-def test_the_stage_names_the_twins(
+def test_the_stage_lists_the_duplicates(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -84,7 +84,7 @@ def test_the_stage_names_the_twins(
     duplicates: str,
 ) -> None:
     write_params(split={"duplicates": duplicates})
-    write_poems(tmp_path / "data/poems.jsonl", with_twins())
+    write_poems(tmp_path / "data/poems.jsonl", with_duplicates())
     monkeypatch.chdir(tmp_path)
     main()
     train, val = read_poems("data/train.jsonl"), read_poems("data/val.jsonl")
@@ -97,6 +97,6 @@ def test_the_stage_names_the_twins(
     assert (exact > 0, near > 0) == (duplicates == "ignore", duplicates == "ignore")
     counts = f"{exact} of the latter have an exact duplicate in train and {near} a near-duplicate"
     assert counts in capsys.readouterr().out
-    # One line for each poem, after the bracket.
+    # One line per poem, between the brackets.
     lines = Path("data/val_duplicates.json").read_text(encoding="utf-8").splitlines()
     assert len(lines) == len(val) + 2

@@ -46,7 +46,7 @@ def test_a_song_lyric_has_no_regular_form_and_no_rule_is_asked() -> None:
 
 
 def test_a_character_without_a_reading_is_not_guessed() -> None:
-    """啼 is not in the table: the line with it is not judged, nor the poem as a whole."""
+    """The table lacks 啼, so neither its line nor the whole poem has an answer."""
     verse = Verse.of(MAPLE_BRIDGE)
     assert verse.form == "七言绝句"
     assert verse.alternate == (None, True, True, True)
@@ -79,7 +79,7 @@ def test_a_broken_poem_breaks_the_rule(broken: str, rule: str, expected: object)
 
 
 def test_a_character_has_one_reading_in_a_poem() -> None:
-    """看 is level or oblique: 對 takes one, 粘 the other; each holds, but not both at once."""
+    """看 is level or oblique. 對 needs one tone and 粘 the other, so only one of them can hold."""
     verse = Verse.of("白日依山盡，黃看入海流。欲上千山目，更登一夜樓。")
     assert verse.alternate == (True,) * 4
     assert verse.oppose == (True, True)
