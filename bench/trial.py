@@ -1,9 +1,10 @@
-"""One trial of a recipe, judged on a development part of the training poems.
+"""One trial of a recipe, scored on a development part of the training poems.
 
-`python -m bench.trial pretrain.lr=0.01 pretrain.seed=1` trains params.yaml with these changes on
-the training poems without every twentieth, and scores those: all characters, and alone those before
-a full stop, most of which rhyme. Validation poems take no part, so a recipe may be chosen by it.
-With `--recipe small` the changes are to that set of recipes.yaml. docs/recipe.md is the log.
+`python -m bench.trial pretrain.lr=0.01 pretrain.seed=1` changes params.yaml, holds out every
+twentieth training poem, trains on the rest and scores the held-out poems. One score covers all
+characters, another the characters before a full stop, most of which rhyme. Validation poems take no
+part, so the scores may decide on a recipe. With `--recipe small` the changes apply to this recipe
+of recipes.yaml. docs/experiment-log.md is the log.
 """
 
 import argparse
@@ -14,19 +15,20 @@ from tqdm import tqdm
 
 from nanopoet.common.device import keep_freed_memory
 from nanopoet.common.errors import NanopoetError
+from nanopoet.common.yaml import parse_yaml, read_yaml
 from nanopoet.evaluation.scoring import score_tokens
-from nanopoet.params import Params, check_params, parse_yaml, read_yaml
+from nanopoet.params import Params, check_params
 from nanopoet.recipes import load_recipe
 from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training.trainer import Trainer, build_model
 
 EVERY, FIRST = 20, 10
-"""Poems 10, 30, 50, … of the training part are held out."""
+"""Distance of the held-out poems, and the first of them: poems 10, 30, 50, …"""
 
 
 def hold_out(arrays: TokenArrays) -> tuple[TokenArrays, TokenArrays]:
-    """The poems to train on, and those held out."""
+    """Split the training part into the poems to train on and the held-out poems."""
     held_out = np.arange(len(arrays.offsets) - 1) % EVERY == FIRST
     return _choose(arrays, ~held_out), _choose(arrays, held_out)
 
@@ -38,18 +40,23 @@ def _choose(arrays: TokenArrays, chosen: np.ndarray) -> TokenArrays:
 
 
 def changed_params(changes: list[str], recipe: str | None = None) -> Params:
-    """params.yaml, or a recipe of recipes.yaml, with `section.leaf=value` changes."""
+    """Read params.yaml, or a recipe of recipes.yaml, and apply `section.leaf=value` changes.
+
+    Raises:
+        NanopoetError: a change has another form, or an unknown or invalid parameter.
+    """
     raw = load_recipe(recipe)[0].model_dump() if recipe else read_yaml("params.yaml")
     for change in changes:
         name, _, value = change.partition("=")
         section, _, leaf = name.partition(".")
         if not leaf or section not in raw:
-            raise NanopoetError(f"{change!r} is no change; write section.leaf=value")
+            raise NanopoetError(f"{change!r} is not a change; write section.leaf=value")
         raw[section][leaf] = parse_yaml(value, change)
     return check_params(raw, "params.yaml with the changes")
 
 
 def main() -> None:
+    """Run the trial and print its figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("changes", nargs="*", metavar="section.leaf=value")
     parser.add_argument("--recipe", help="one of recipes.yaml, instead of the default")
