@@ -1,6 +1,7 @@
-"""recipes.yaml: named sets of parameters that differ from params.yaml.
+"""The recipes of recipes.yaml: named sets of parameters that differ from params.yaml.
 
-`python -m nanopoet.recipes notebook` prints a set as options of `dvc exp run`.
+`python -m nanopoet.recipes notebook` prints a recipe as options `-S section.leaf=value`, by which
+an experiment overrides parameters.
 """
 
 import sys
@@ -8,41 +9,56 @@ from pathlib import Path
 from typing import Any
 
 from nanopoet.common.errors import NanopoetError
-from nanopoet.params import Params, check_params, read_yaml
+from nanopoet.common.yaml import read_yaml
+from nanopoet.params import Params, check_params
 
 
 def load_recipe(
     name: str, path: str | Path = "recipes.yaml", params_path: str | Path = "params.yaml"
 ) -> tuple[Params, dict[str, Any]]:
-    """Put a named set over the parameters.
+    """Read a recipe and the parameters that it leaves as they are.
+
+    Args:
+        name: name of the recipe.
+        path: file of recipes.
+        params_path: file of the other parameters.
 
     Returns:
-        all parameters with the set in force, checked; and the set alone, `section.leaf` → value.
+        All parameters, checked; and those of the recipe alone, `section.leaf` → value.
 
     Raises:
-        NanopoetError: a file is missing or no YAML, the set is not there, or a parameter in it
-            is not allowed.
+        NanopoetError: a file is missing or not YAML, the recipe is not there, or `check_params`
+            refuses a parameter.
     """
     recipes = read_yaml(path)
-    if not isinstance(recipes, dict) or name not in recipes:
-        known = ", ".join(recipes) if isinstance(recipes, dict) else "none"
-        raise NanopoetError(f"{path}: no recipe {name!r}; known here: {known}")
+    if name not in recipes:
+        raise NanopoetError(f"{path}: no recipe {name!r}; known here: {', '.join(recipes)}")
     merged = read_yaml(params_path)
     leaves: dict[str, Any] = {}
     for section, values in _mapping(recipes[name], f"{path}: {name}").items():
         _mapping(values, f"{path}: {name}.{section}")
-        merged[section] = merged.get(section, {}) | values
+        defaults = _mapping(merged.get(section, {}), f"{params_path}: {section}")
+        merged[section] = defaults | values
         leaves |= {f"{section}.{leaf}": value for leaf, value in values.items()}
     return check_params(merged, f"{path} ({name})"), leaves
 
 
 def _mapping(value: Any, name: str) -> dict[str, Any]:
+    """Return a value that is a mapping, and refuse any other; `name` is for the error."""
     if not isinstance(value, dict):
         raise NanopoetError(f"{name} = {value!r} is not allowed: it should be a mapping; change it")
     return value
 
 
 def main(arguments: list[str]) -> None:
+    """Print a recipe as options.
+
+    Args:
+        arguments: the name of the recipe.
+
+    Raises:
+        NanopoetError: there is not exactly one name, or `load_recipe` refuses it.
+    """
     if len(arguments) != 1:
         raise NanopoetError("name one recipe of recipes.yaml, as in `make run RECIPE=notebook`")
     _, leaves = load_recipe(arguments[0])
@@ -50,6 +66,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _text(value: Any) -> str:
+    """Write a value as an option of Hydra: lists without spaces, `true` and `false`."""
     if isinstance(value, list):
         return f"[{','.join(repr(item) for item in value)}]"
     return str(value).lower() if isinstance(value, bool) else str(value)

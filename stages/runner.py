@@ -11,7 +11,7 @@ from typing import Any
 
 from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.common.files import write_json
-from nanopoet.params import read_yaml
+from nanopoet.common.yaml import read_yaml
 from stages.interruption import IS_WORKER, end_early_when_told
 
 ROOT = Path(os.environ.get("DVC_ROOT") or Path(__file__).parents[1])
@@ -73,7 +73,7 @@ def remedy(error: FileError) -> str:
 def _outs_by_stage() -> dict[str, list[Path]]:
     """Return the absolute paths of the outs and metrics of each stage in dvc.yaml."""
     try:
-        stages = (read_yaml(PIPELINE) or {}).get("stages", {})
+        stages = read_yaml(PIPELINE).get("stages", {})
     except NanopoetError:  # a stage also runs without DVC
         return {}
     return {

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from ruamel.yaml import YAML
 
+from nanopoet.common.yaml import read_yaml
 from nanopoet.corpus.poems import Poem, write_poems
 from tests.support.params import SMALL, STAGES
 from tests.support.poems import make_poems
 from tests.support.project import ROOT, Project
+from tests.support.yaml import write_yaml
 
 # transformers asks no server whether there is something newer. Read when it is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -42,12 +43,11 @@ def write_params(tmp_path: Path) -> Callable[..., Path]:
     """Write params.yaml into `tmp_path`: the repository's, with changes per section."""
 
     def write(**changes: dict[str, Any]) -> Path:
-        params = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+        params = read_yaml(ROOT / "params.yaml")
         for section, values in changes.items():
             params[section].update(values)
         path = tmp_path / "params.yaml"
-        with open(path, "w", encoding="utf-8") as file:
-            YAML().dump(params, file)
+        write_yaml(path, params)
         return path
 
     return write

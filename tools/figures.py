@@ -62,7 +62,7 @@ import torch
 from nanopoet.common.device import choose_device
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import read_json, write_json, write_text
-from nanopoet.params import read_yaml
+from nanopoet.common.yaml import read_yaml
 from tools.figure_blocks import BLOCKS, format_value, poem_block
 
 REFERENCE = Path("docs/figures.json")

@@ -10,14 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from nanopoet.common.yaml import parse_yaml
 from stages.runner import run
 
 _READERS: dict[str, Callable[[str], Any]] = {
     ".dvc/tmp/rwlock": json.loads,
-    "dvc.lock": YAML(typ="safe").load,
+    "dvc.lock": lambda text: parse_yaml(text, "dvc.lock"),
 }
 _PATIENCE = 1.0
 """Seconds for which one must stay unreadable: a living DVC may be in the middle of writing it."""
@@ -40,7 +38,7 @@ def _whole(path: Path, read: Callable[[str], Any]) -> bool:
         return isinstance(read(path.read_text(encoding="utf-8")), dict)
     except FileNotFoundError:
         return True
-    except (ValueError, YAMLError):
+    except ValueError:
         return False
 
 

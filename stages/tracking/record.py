@@ -17,7 +17,8 @@ from typing import Any, Self
 
 from nanopoet.common.files import read_json, write_json
 from nanopoet.common.text import as_lines
-from nanopoet.params import Params, parse_yaml
+from nanopoet.common.yaml import parse_yaml
+from nanopoet.params import Params
 from nanopoet.training.history import StepRecord
 
 _DIFFERENCES_IN_NAME = 3

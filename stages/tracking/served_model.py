@@ -41,7 +41,6 @@ REQUIREMENTS = (
     "pandas",
     "psutil",
     "pydantic",
-    "ruamel.yaml",
     "safetensors",
     "torch",
     "tqdm",

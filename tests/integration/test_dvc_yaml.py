@@ -6,13 +6,13 @@ import sys
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
+from nanopoet.common.yaml import read_yaml
 from nanopoet.params import load_params
 from tests.support.imports import closure, imported_files, tree
 from tests.support.project import ROOT
 
-PIPELINE: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+PIPELINE: dict[str, Any] = read_yaml(ROOT / "dvc.yaml")
 STAGES: dict[str, Any] = PIPELINE["stages"]
 SECTIONS = {
     section: list(leaves)
@@ -150,7 +150,7 @@ def test_a_stored_model_names_all_that_it_needs() -> None:
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names.add(node.module or "")
-    top = {name if name.startswith("ruamel") else name.split(".")[0] for name in names}
+    top = {name.split(".")[0] for name in names}
     assert top - set(sys.stdlib_module_names) - {"nanopoet"} <= set(requirements)
 
 

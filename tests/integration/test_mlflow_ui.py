@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
+from nanopoet.common.yaml import read_yaml
 from nanopoet.corpus.poems import write_poems
 from tests.support import browser
 from tests.support.params import SMALL
 from tests.support.poems import make_poems
 from tests.support.project import Project
+from tests.support.yaml import write_yaml
 from tools.reliability.load import serve
 
 needs_chromium = pytest.mark.skipif(
@@ -32,10 +33,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     project = Project(tmp_path_factory.mktemp("two"), load={"source": "mine.jsonl"}, **SMALL)
     write_poems(project.folder / "mine.jsonl", make_poems(300))
     pipeline = project.folder / "dvc.yaml"
-    stages = YAML(typ="safe").load(pipeline.read_text(encoding="utf-8"))
+    stages = read_yaml(pipeline)
     del stages["stages"]["fetch"]  # `dvc exp apply` wants the outs of all stages
-    with open(pipeline, "w", encoding="utf-8") as file:
-        YAML().dump(stages, file)
+    write_yaml(pipeline, stages)
     project.set(pretrain={"max_steps": 40, "eval_every": 10})
     assert project.run("tools.dvc_plots_page").returncode == 0
     project.commit()

@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 from dvc.repo import Repo
-from ruamel.yaml import YAML
 from transformers import AutoTokenizer
 
 from bench.llama import LlamaCpp
+from nanopoet.common.yaml import read_yaml
 from nanopoet.corpus.duplicates import duplicate_groups
 from nanopoet.corpus.poems import read_poems, write_poems
 from nanopoet.corpus.split import split_data
@@ -134,7 +134,7 @@ def test_elsewhere_it_gives_the_same_bytes(project: Project, tmp_path: Path) -> 
 
 def _outs(project: Project) -> dict[str, str]:
     """Digest of each out of each stage."""
-    lock = YAML(typ="safe").load((project.folder / "dvc.lock").read_text(encoding="utf-8"))
+    lock = read_yaml(project.folder / "dvc.lock")
     outs = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
     assert {"models/poet", "report/index.html", "metrics/evaluate.json"} <= set(outs)
     return outs

@@ -1,4 +1,4 @@
-"""Whatever is fed in: a correct result, or one clear error; never a traceback of another kind."""
+"""Properties for any input: a correct result or one clear error, never another traceback."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
 from nanopoet.common.errors import NanopoetError
+from nanopoet.common.yaml import read_yaml
 from nanopoet.corpus.duplicates import duplicate_groups
 from nanopoet.corpus.poems import Poem, load_duplicates, read_poems, read_texts, write_poems
 from nanopoet.evaluation.copying import longest_copies
@@ -28,6 +28,7 @@ from nanopoet.training.trainer import build_model
 from tests.support.examples import examples
 from tests.support.params import SMALL
 from tests.support.project import ROOT
+from tests.support.yaml import write_yaml
 
 SPECIAL = "".join(SPECIAL_TOKENS)
 texts = st.text(
@@ -126,7 +127,7 @@ def test_n_grams_give_every_text_a_finite_cost(tokens: list[int], order: int) ->
 
 
 def _bytes() -> st.SearchStrategy[bytes]:
-    """Any bytes, and JSON that is not what is wanted."""
+    """Make any bytes, and JSON of a wrong form."""
     scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8))
     values = st.recursive(
         scalars,
@@ -182,7 +183,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_flipped_or_cut_model_file_is_named_or_says_the_same(
     tmp_path: Path, whole: Path, name: str, place: float, flip: int, cut: bool
 ) -> None:
-    """What the digests do not cover is white space and where the model comes from."""
+    """Digests do not cover white space and the origin of the model."""
     for path in whole.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     before = (whole / name).read_bytes()
@@ -213,10 +214,9 @@ def test_any_parameter_is_taken_or_named(
     write_params: Any, section: str, leaf: str, value: object
 ) -> None:
     path = write_params()
-    raw = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    raw = read_yaml(path)
     raw.setdefault(section, {})[leaf] = value
-    with open(path, "w", encoding="utf-8") as file:
-        YAML().dump(raw, file)
+    write_yaml(path, raw)
     try:
         params = load_params(path)
     except NanopoetError as error:

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
-from ruamel.yaml import YAML
+from tests.support.yaml import write_yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,12 +110,14 @@ class Project:
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     def set(self, **changes: dict[str, Any]) -> None:
+        # At the top, it would make `_look` import the nanopoet of the repository, not of the copy.
+        from nanopoet.common.yaml import read_yaml
+
         path = self.folder / "params.yaml"
-        params = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        params = read_yaml(path)
         for section, values in changes.items():
             params[section].update(values)
-        with open(path, "w", encoding="utf-8") as file:
-            YAML().dump(params, file)
+        write_yaml(path, params)
 
     def commit(self, message: str = "as it is") -> None:
         """Commit everything to git."""

@@ -9,7 +9,7 @@ from tests.support.project import ROOT
 
 
 def _edited(tmp_path: Path, old: str, new: str) -> Path:
-    """The repository's file with `old`, in which `{lr}` stands for the value there, made `new`."""
+    """Write params.yaml with `old` replaced by `new`; `{lr}` stands for the value in the file."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     values = load_params(ROOT / "params.yaml").pretrain.model_dump()
     old, new = old.format(**values), new.format(**values)
@@ -94,7 +94,7 @@ def test_mistakes_are_named_on_one_line(tmp_path: Path, old: str, new: str, mess
 
 
 @pytest.mark.parametrize("raw", [b"", b"[1, 2]", b"\xff\xfe", b"\t", b"\x00"])
-def test_what_is_no_mapping_is_refused(tmp_path: Path, raw: bytes) -> None:
+def test_a_file_that_is_not_a_mapping_is_refused(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes(raw)
     with pytest.raises(NanopoetError, match=r"not allowed|not valid YAML|not UTF-8"):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from nanopoet.common.errors import NanopoetError
-from nanopoet.params import read_yaml
+from nanopoet.common.yaml import read_yaml
 from nanopoet.recipes import load_recipe, main
 from nanopoet.training.trainer import build_model
 from tests.support.project import ROOT
@@ -23,7 +23,7 @@ def test_each_recipe_is_allowed_and_changes_something(name: str) -> None:
         assert default[section][key] != value, f"{leaf} is what params.yaml has"
 
 
-def test_the_seed_recipe_is_the_notebook_s() -> None:
+def test_the_notebook_recipe_is_that_of_the_notebook() -> None:
     params, _ = load_recipe("notebook", ROOT / "recipes.yaml", ROOT / "params.yaml")
     recipe = params.pretrain
     assert build_model(11868, recipe).num_parameters == 12_466_268
@@ -53,7 +53,8 @@ def test_it_prints_options_of_dvc(
     ("text", "name", "message"),
     [
         ("a: {pretrain: {lr: 1}}", "b", "no recipe 'b'; known here: a"),
-        ("- 1", "b", "no recipe 'b'; known here: none"),
+        ("- 1", "b", "recipes.yaml:1: not valid YAML: expected a mapping"),
+        ("", "b", "recipes.yaml.*: expected a mapping"),
         ("a: {pretrain: {lr: -1}}", "a", r"\(a\): pretrain.lr = -1 is not allowed"),
         ("a: {pretrain: {rate: 1}}", "a", r"\(a\): pretrain.rate is unknown"),
         ("a: {train: {lr: 1}}", "a", r"\(a\): train is unknown"),

@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ruamel.yaml import YAML
 from tqdm import tqdm
 
+from nanopoet.common.yaml import read_yaml
 from tests.support.project import ROOT, Project
 from tools.reliability.faults import (
     Outcome,
@@ -43,7 +43,7 @@ NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 
 def outs(project: Project) -> list[Path]:
     """Every file that a stage made, its folder's files one by one."""
-    lock = YAML(typ="safe").load((project.folder / "dvc.lock").read_text(encoding="utf-8"))
+    lock = read_yaml(project.folder / "dvc.lock")
     paths = [
         project.folder / out["path"] for stage in lock["stages"].values() for out in stage["outs"]
     ]

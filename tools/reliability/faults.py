@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import psutil
-from ruamel.yaml import YAML
 from tqdm import tqdm
 
+from nanopoet.common.yaml import read_yaml
 from nanopoet.corpus.poems import write_poems
 from tests.support.params import SMALL
 from tests.support.poems import make_poems
@@ -67,7 +67,7 @@ def new_project(folder: Path) -> Project:
 
 def state(project: Project) -> dict[str, str]:
     """Digest of each out of each stage, as DVC has it and as `dvc status` confirms it."""
-    lock = YAML(typ="safe").load((project.folder / "dvc.lock").read_text(encoding="utf-8"))
+    lock = read_yaml(project.folder / "dvc.lock")
     outs = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
     assert len(outs) > 15
     return outs

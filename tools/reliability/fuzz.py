@@ -26,7 +26,7 @@ import atheris
 import torch
 from tqdm import tqdm
 
-with atheris.instrument_imports(include=["nanopoet", "ruamel"]):
+with atheris.instrument_imports(include=["nanopoet", "yaml"]):
     from nanopoet.common.errors import NanopoetError
     from nanopoet.common.files import write_json
     from nanopoet.corpus.collection import read_corpus
