@@ -39,7 +39,7 @@ class TokenScores:
 
     @property
     def is_character(self) -> Array:
-        """Whether each target is a character and no separator, (n,) bool."""
+        """Mask of the targets that are characters and no separators, (n,) bool."""
         is_character: Array = self.targets != BEGIN_ID
         return is_character
 

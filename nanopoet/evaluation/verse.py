@@ -37,7 +37,7 @@ class JudgedPoem:
 
     @property
     def is_copy(self) -> bool:
-        """Whether one passage of a training poem makes up half of the poem or more."""
+        """True if one passage of a training poem makes up half of the poem or more."""
         return 0 < len(self.verse.text) <= 2 * self.copied
 
     @property

@@ -1,1 +1,1 @@
-"""A trained model in the formats of other programs."""
+"""Export of a trained model to the formats of other programs."""

@@ -1,9 +1,9 @@
-"""A trained model as one GGUF file, which llama.cpp and what is built on it load.
+"""Export of a trained model as one GGUF file, for llama.cpp and programs built on it.
 
-The format is https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Of llama.cpp's
-tokenizers "t5", a unigram model, makes an unknown character U, where "llama" spells it
-out in bytes and "gpt2" leaves it out. As no token is longer than a character, the scores
-that a unigram model goes by decide nothing.
+The format is https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Of llama.cpp's tokenizers,
+"t5" (a unigram model) maps an unknown character to U, while "llama" spells it out in bytes and
+"gpt2" drops it. A unigram model chooses between tokens by score. Here every token is one
+character, so there is no choice and all scores are 0.
 """
 
 from contextlib import closing
@@ -21,20 +21,20 @@ from nanopoet.models.qwen3 import Qwen3LanguageModel
 from nanopoet.tokens.tokenizer import BEGIN, PADDING, SPECIAL_TOKENS, UNKNOWN, CharTokenizer
 
 SPACE = "▁"
-"""What stands for a space in the vocabulary of a unigram model (U+2581)."""
+"""The character for a space in the vocabulary of a unigram model, U+2581."""
 
 
 def export_gguf(model: LanguageModel, tokenizer: CharTokenizer, path: str | Path) -> None:
     """Write a GGUF file with fp32 weights.
 
     Args:
-        model: a modern one, which becomes Qwen3.
+        model: of the modern architecture, which becomes Qwen3.
         tokenizer: its vocabulary.
-        path: a new name; the file is there when it is whole.
+        path: a new name. The file appears there when it is whole.
 
     Raises:
-        NanopoetError: there is something of that name, or llama.cpp has nothing that computes
-            the same or reads the same characters.
+        NanopoetError: the name is taken, or llama.cpp cannot compute the same logits or hold the
+            same characters.
     """
     path = Path(path)
     if path.exists():
@@ -45,15 +45,9 @@ def export_gguf(model: LanguageModel, tokenizer: CharTokenizer, path: str | Path
             "llama.cpp, whose GPT-2 approximates GELU by a tanh and would give other logits; "
             "export it to Hugging Face format, or train with pretrain.architecture: modern"
         )
-    for character in ("\0", SPACE):
-        if character in tokenizer.characters:
-            raise NanopoetError(
-                f"{path}: the vocabulary holds U+{ord(character):04X}, which llama.cpp cannot "
-                "tell from the end of a text or a space; export to Hugging Face format, or "
-                "remove it from the poems and train again"
-            )
+    _check_characters(tokenizer, path)
     qwen3 = gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.QWEN3]
-    # The library opens the temporary file by its name once more.
+    # The writer opens the temporary file once more, by its name.
     with atomic_write(path) as file, closing(GGUFWriter(file.name, qwen3)) as writer:
         _add_model(writer, model)
         _add_vocabulary(writer, tokenizer)
@@ -61,6 +55,17 @@ def export_gguf(model: LanguageModel, tokenizer: CharTokenizer, path: str | Path
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
+
+
+def _check_characters(tokenizer: CharTokenizer, path: Path) -> None:
+    """Refuse a vocabulary with a character that llama.cpp uses for something else."""
+    for character in ("\0", SPACE):
+        if character in tokenizer.characters:
+            raise NanopoetError(
+                f"{path}: the vocabulary holds U+{ord(character):04X}, which llama.cpp takes for "
+                "the end of a text or a space; export to Hugging Face format, or remove it from "
+                "the poems and train again"
+            )
 
 
 def _add_model(writer: GGUFWriter, model: Qwen3LanguageModel) -> None:
@@ -80,9 +85,9 @@ def _add_model(writer: GGUFWriter, model: Qwen3LanguageModel) -> None:
     writer.add_vocab_size(config["vocab_size"])
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN3, layers)
     for name, tensor in weights.items():
-        theirs = names.get_name(name, try_suffixes=(".weight",))
-        assert theirs, name
-        writer.add_tensor(theirs, tensor.contiguous().numpy())
+        gguf_name = names.get_name(name, try_suffixes=(".weight",))
+        assert gguf_name, name
+        writer.add_tensor(gguf_name, tensor.contiguous().numpy())
 
 
 def _add_vocabulary(writer: GGUFWriter, tokenizer: CharTokenizer) -> None:
@@ -104,7 +109,7 @@ def _add_vocabulary(writer: GGUFWriter, tokenizer: CharTokenizer) -> None:
 
 
 def _add_sampling(writer: GGUFWriter) -> None:
-    """Set llama.cpp's defaults to sampling from all tokens, as `nanopoet.models.generate` does."""
+    """Make llama.cpp sample from all tokens by default, as `nanopoet.models.generate` does."""
     writer.add_sampling_temp(1.0)
     writer.add_sampling_top_k(0)
     writer.add_sampling_top_p(1.0)

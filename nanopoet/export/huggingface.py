@@ -1,8 +1,8 @@
-"""A trained model as a folder that Hugging Face `transformers` loads, with no code of ours.
+"""Export of a trained model as a folder for Hugging Face `transformers`, without code of ours.
 
-config.json, model.safetensors               the model, as Qwen3 or GPT-2; fp32
+config.json, model.safetensors               the model in fp32, as Qwen3 or GPT-2
 tokenizer.json, tokenizer_config.json        the vocabulary, one token per character
-generation_config.json                       how it writes unless told otherwise
+generation_config.json                       defaults of sampling
 README.md                                    the model card
 """
 
@@ -50,19 +50,22 @@ NAMES = {
     CONTENT: "<content>",
     CONTENT_END: "</content>",
 }
-"""Of the special tokens, outside. Longer than a character, so that none is one of the text."""
+"""Names of the special tokens in exported vocabularies.
+
+They are longer than a character, so that no character of a text is one of them.
+"""
 
 
 def export_huggingface(model: LanguageModel, tokenizer: CharTokenizer, folder: str | Path) -> None:
     """Write a folder that `transformers`' AutoModelForCausalLM and AutoTokenizer load.
 
     Args:
-        model: modern becomes Qwen3, classic GPT-2; both give the same logits as before.
+        model: the modern architecture becomes Qwen3, the classic one GPT-2, with the same logits.
         tokenizer: its vocabulary.
-        folder: a new name, or an empty folder; it is there when it is whole.
+        folder: a new name, or an empty folder. The files appear there when all are whole.
 
     Raises:
-        NanopoetError: there is something of that name.
+        NanopoetError: the name is taken.
     """
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -88,19 +91,20 @@ def export_huggingface(model: LanguageModel, tokenizer: CharTokenizer, folder: s
 
 
 def character_tokenizer(tokenizer: CharTokenizer) -> Tokenizer:
-    """The same vocabulary for the `tokenizers` library; BEGIN comes before a text by itself."""
+    """Make the same vocabulary for the `tokenizers` library, which puts BEGIN before a text."""
     names = [NAMES[token] for token in SPECIAL_TOKENS]
+    special = [AddedToken(name, normalized=False, special=True) for name in names]
     vocab = {token: id_ for id_, token in enumerate([*names, *tokenizer.characters])}
     # Without merges, byte pair encoding leaves each character by itself.
-    theirs = Tokenizer(models.BPE(vocab, [], unk_token=NAMES[UNKNOWN], fuse_unk=False))
-    theirs.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
-    theirs.post_processor = processors.TemplateProcessing(
+    converted = Tokenizer(models.BPE(vocab, [], unk_token=NAMES[UNKNOWN], fuse_unk=False))
+    converted.add_special_tokens(special)
+    converted.post_processor = processors.TemplateProcessing(
         single=f"{NAMES[BEGIN]} $A",
         pair=f"{NAMES[BEGIN]} $A {NAMES[BEGIN]} $B",
         special_tokens=[(NAMES[BEGIN], vocab[NAMES[BEGIN]])],
     )
-    theirs.decoder = decoders.Fuse()
-    return theirs
+    converted.decoder = decoders.Fuse()
+    return converted
 
 
 def _converted(model: LanguageModel) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -126,7 +130,10 @@ def _tokenizer_config(block_size: int) -> dict[str, Any]:
 
 
 def _generation(block_size: int) -> dict[str, Any]:
-    """To sample from all tokens, as `nanopoet.models.generate` does, as far as positions go."""
+    """Make `transformers` sample from all tokens, as `nanopoet.models.generate` does.
+
+    A text ends at `block_size`, the number of positions of the model.
+    """
     return {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0} | {
         "max_length": block_size
     }
@@ -136,7 +143,7 @@ def _model_card(model: LanguageModel, config: dict[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("nanopoet", "templates"),
         undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 - Markdown, with nothing of a user's in it
+        autoescape=False,  # noqa: S701 - Markdown without any text of a user
         keep_trailing_newline=True,
     )
     return environment.get_template("model_card.md.jinja").render(
