@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from nanopoet.common.errors import NanopoetError
 
@@ -55,7 +54,7 @@ class Sampling(BaseModel):
                 return cls.model_validate_json(values)
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise NanopoetError(cls._explain(error.errors(include_url=False)[0])) from None
+            raise NanopoetError(cls._explain(dict(error.errors(include_url=False)[0]))) from None
 
     @classmethod
     def properties(cls) -> dict[str, Any]:
@@ -89,7 +88,7 @@ class Sampling(BaseModel):
         }
 
     @classmethod
-    def _explain(cls, problem: ErrorDetails) -> str:
+    def _explain(cls, problem: dict[str, Any]) -> str:
         """Put one of pydantic's findings into one line."""
         kind, known = problem["type"], ", ".join(cls.model_fields)
         if kind == "json_invalid":

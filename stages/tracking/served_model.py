@@ -34,6 +34,8 @@ SIGNATURE = ModelSignature(
         ]
     ),
 )
+"""Input, output and parameters, as MLflow checks and shows them."""
+
 REQUIREMENTS = (
     "mlflow",
     "numpy",
@@ -45,12 +47,14 @@ REQUIREMENTS = (
     "torch",
     "tqdm",
 )
+"""Packages that MLflow installs where it serves the model by itself."""
 
 
 class Poet(PythonModel):
     """A model that continues prompts; a prompt may be empty."""
 
     def load_context(self, context: PythonModelContext) -> None:
+        """Read the model folder; MLflow calls this once."""
         self.model, self.tokenizer = load_model(context.artifacts["poet"])
 
     def predict(
