@@ -1,4 +1,4 @@
-"""models/poet/ and the validation poems → how well it predicts, how well it writes."""
+"""Stage `evaluate`: models/poet/, data/val/ → loss on every character, poems and their rules."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ from nanopoet.params import load_params
 from nanopoet.prosody.forms import verse_form
 from nanopoet.tokens.dataset import TokenArrays
 from stages.runner import run
-from stages.tracking import uploader
-from stages.tracking.record import Evaluation
+from stages.tracking.uploader import publish
 
 MODEL = Path("models/poet")
 SAMPLES = Path("data/samples.txt")
 
 
 def main() -> None:
+    """Score the validation part, write poems, judge them by the rules, and write all results."""
     params = load_params()
     keep_freed_memory()
     options = params.evaluate
@@ -66,10 +66,10 @@ def main() -> None:
     rows = [f"{form},{value}\n" for form, value in by_form]
     write_text("data/loss_by_form.csv", "".join(["form,nats_per_character\n", *rows]))
     write_text(SAMPLES, "\n\n".join(map(as_lines, written)) + "\n")
-    uploader.log_evaluation(params, MODEL, Evaluation.read(params))
+    publish(params, MODEL)
     regular = figures["verse"]["model"]["regular"]
     print(
-        f"evaluate: {figures['nats_per_character']:.4f} nats per character, e^loss "
+        f"evaluate: {figures['nats_per_character']:.4f} nats per character, perplexity "
         f"{figures['perplexity']:.1f}, over {figures['val_characters']:,} characters; "
         f"{regular:.0%} of {len(written):,} poems in a regular form, in {SAMPLES}"
     )

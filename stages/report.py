@@ -1,4 +1,4 @@
-"""Figures of evaluate and baseline, and the training's course → report/index.html."""
+"""Stage `report`: metrics, poems and the training history → report/index.html."""
 
 from pathlib import Path
 
@@ -7,14 +7,14 @@ from nanopoet.params import load_params
 from nanopoet.report.page import render_report
 from nanopoet.training.history import read_history
 from stages.runner import run
-from stages.tracking import uploader
-from stages.tracking.record import Evaluation
+from stages.tracking.uploader import publish
 
 MODEL = Path("models/poet")
 REPORT = Path("report/index.html")
 
 
 def main() -> None:
+    """Write the report and add it to the MLflow run."""
     params = load_params()
     page = render_report(
         evaluate=read_json("metrics/evaluate.json"),
@@ -25,7 +25,7 @@ def main() -> None:
         records=read_history(MODEL),
     )
     write_text(REPORT, page)
-    uploader.log_evaluation(params, MODEL, Evaluation.read(params, page))
+    publish(params, MODEL, page)
     print(f"report: {REPORT}, {len(page.encode()) / 1e3:,.0f} kB in one file")
 
 

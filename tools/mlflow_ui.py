@@ -7,18 +7,19 @@ import subprocess
 import sys
 
 from stages.runner import run
-from stages.tracking.uploader import store_and_experiment
+from stages.tracking.uploader import open_store
 
 
 def main() -> None:
-    store, experiment_id = store_and_experiment()
+    """Print the address of the runs, and serve the UI until it is interrupted."""
+    store, experiment_id = open_store()
     view = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     if store.startswith("http"):
         print(f"open {store.rstrip('/')}/{view}")
         return
     port = str(_free_port())
     print(f"open http://127.0.0.1:{port}/{view} and stop with Ctrl-C", flush=True)
-    # Without this MLflow starts a job runner and seven idle workers beside the server.
+    # By default MLflow also starts a job runner and seven idle workers.
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
     command += ["--host", "127.0.0.1", "--port", port, "--workers", "1"]
@@ -27,11 +28,11 @@ def main() -> None:
             server.wait()
         finally:
             if server.poll() is None:
-                os.killpg(server.pid, signal.SIGTERM)  # its workers, too
+                os.killpg(server.pid, signal.SIGTERM)  # with its workers
 
 
 def _free_port() -> int:
-    """5000, MLflow's own, or any free one if it is taken."""
+    """Return MLflow's default port 5000, or any free port if 5000 is taken."""
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", 5000))

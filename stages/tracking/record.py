@@ -1,89 +1,55 @@
-"""What there is to tell about one result of the pipeline, without MLflow.
+"""Record of one result of the pipeline: all that its MLflow run shows, made from files."""
 
-An account holds all that a run in the store shows. It can be kept in a folder until
-the store can be reached again.
-"""
-
-import hashlib
-import json
-import os
 import shutil
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from nanopoet.common.files import read_json, write_json
-from nanopoet.common.text import as_lines
-from nanopoet.common.yaml import parse_yaml
-from nanopoet.params import Params
-from nanopoet.training.history import StepRecord
+from pydantic import TypeAdapter
 
-_DIFFERENCES_IN_NAME = 3
-_INPUTS = {"poems/train": "data/train", "poems/val": "data/val", "vocabulary": "data/vocab.json"}
+from nanopoet.common.files import read_json, write_text
+from nanopoet.params import Params
+from nanopoet.training.history import StepRecord, read_history
+from stages.tracking.provenance import flatten_params, input_digests, name_and_tags
+
+_FILE, _MODEL = "record.json", "poet"
+_AFTER_TRAINING = ("baseline.", "evaluate.")
 
 
 @dataclass
-class Evaluation:
-    """What `evaluate` and `report` add.
+class LoggedStep:
+    """One step of a training.
 
     Attributes:
-        params: of `baseline` and `evaluate`, `section.leaf` → value.
-        figures: `metrics/evaluate.json`.
-        samples: the poems as text.
-        report: the page, once there is one.
+        record: its metrics.
+        time: Unix time in milliseconds.
+        rates: speeds by name, such as tokens per second; empty for a step of an earlier process.
     """
 
-    params: dict[str, str]
-    figures: dict[str, Any]
-    samples: str
-    report: str | None = None
-
-    @classmethod
-    def read(cls, params: Params, report: str | None = None) -> Self:
-        """What the stage `evaluate` has written."""
-        return cls(
-            {name: value for name, value in flat_params(params).items() if _after_training(name)},
-            read_json("metrics/evaluate.json"),
-            Path("data/samples.txt").read_text(encoding="utf-8"),
-            report,
-        )
-
-    @property
-    def forms(self) -> dict[str, float]:
-        """Form → nats per character."""
-        forms: dict[str, float] = self.figures["nats_per_character_by_form"]
-        return forms
-
-    def metrics(self) -> dict[str, float]:
-        """The figures that a model earns, nested names joined by a slash; lists left out.
-
-        Those of people and n-grams are the same for every run. MLflow does not take every name
-        that a style may have.
-        """
-        return dict(_leaves("evaluate", self.figures))
+    record: StepRecord
+    time: int
+    rates: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
-class Account:
-    """One result.
+class RunRecord:
+    """One result of the pipeline.
 
     Attributes:
-        name: tells a person what is special about it.
-        params: all parameters of the model, `section.leaf` → value.
-        tags: where it comes from.
-        inputs: name → digest of what it was trained on.
+        name: tells the run from others.
+        params: `section.leaf` → value. Params of the evaluation come with it.
+        tags: origin of the result.
+        inputs: name → digest of each input.
         started: Unix time in milliseconds.
+        steps: steps of the training so far.
         status: RUNNING, FINISHED, FAILED or KILLED.
-        records: the steps made.
-        moments: step → Unix time in milliseconds, and rates by name, such as tokens per second
-            so far; for steps made in this process.
-        parameter_count: numbers in the model.
-        run_id: the run in the store, once there is one.
-        model: the finished model's folder.
-        evaluation: what `evaluate` added.
+        run_id: id of the MLflow run, once it is known.
+        model: folder of the finished model.
+        evaluation: content of metrics/evaluate.json; empty before the evaluation.
+        poems: content of data/samples.txt.
+        report: the HTML page, if it is written yet.
     """
 
     name: str
@@ -91,161 +57,59 @@ class Account:
     tags: dict[str, str]
     inputs: dict[str, str]
     started: int
+    steps: list[LoggedStep]
     status: str = "RUNNING"
-    records: list[StepRecord] = field(default_factory=list)
-    moments: dict[int, tuple[int, dict[str, float]]] = field(default_factory=dict)
     run_id: str | None = None
     model: Path | None = None
-    evaluation: Evaluation | None = None
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    poems: str = ""
+    report: str | None = None
 
     @classmethod
     def begin(cls, params: Params, records: Sequence[StepRecord] = ()) -> Self:
-        """The account of a training that begins, or goes on after `records`."""
-        flat = flat_params(params)
-        revision, differences = _differences(params)
-        tags = {
-            "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
-            "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
-        }
-        if commit := _git("rev-parse", "HEAD"):
-            dirty = bool(_git("status", "--porcelain", "-uno", "--", *_CODE))
-            tags |= {"git.commit": commit, "git.dirty": str(dirty).lower()}
-            tags |= {"mlflow.source.git.commit": commit}
-        if revision:
-            tags["nanopoet.differences"] = f"{', '.join(differences) or 'nothing'} ({revision})"
-        return cls(
-            name=_name(revision, differences),
-            params={name: value for name, value in flat.items() if not _after_training(name)},
-            tags={name: value for name, value in tags.items() if value},
-            inputs={name: digest(Path(path)) for name, path in _INPUTS.items()},
-            started=now(),
-            records=list(records),
-        )
-
-    def description(self) -> str:
-        """Markdown that a person reads first: what was trained, on what, the result, a poem."""
-        p = self.params
-        tokens = self.records[-1].tokens if self.records else 0
-        lines = [
-            f"**{p['pretrain.architecture']}** model, {p['pretrain.layer_num']} layers × "
-            f"{p['pretrain.emb_size']}, {self.status.lower()} after {tokens:,} training tokens "
-            f"({len(self.records):,} of {int(p['pretrain.max_steps']):,} steps of "
-            f"{p['pretrain.batch_size']} × {p['pretrain.block_size']}).",
-        ]
-        if differences := self.tags.get("nanopoet.differences"):
-            lines.append(f"Differs from `params.yaml` as committed: {differences}.")
-        looks = [record for record in self.records if record.samples]
-        poem = ""
-        if looks:
-            lines.append(
-                f"Loss at step {looks[-1].step}: train {looks[-1].loss_train:.3f}, "
-                f"val {looks[-1].loss_val:.3f} nats per character."
-            )
-            poem = next(iter((looks[-1].samples or {}).values()))
-        if self.evaluation:
-            figures = self.evaluation.figures
-            lines.append(
-                f"All of validation: **{figures['nats_per_character']:.4f}** nats per character, "
-                f"e^loss {figures['perplexity']:.0f}."
-            )
-            poem = self.evaluation.samples.strip().split("\n\n")[0]
-        if poem.strip():
-            verse = as_lines(poem.replace("\n", "")).splitlines()
-            lines.append("A poem:\n\n" + "  \n".join(f"> {line}" for line in verse))
-        return "\n\n".join(lines)
-
-    def samples_table(self) -> dict[str, Any]:
-        """Columns and rows of the samples: the first column pairs runs, the second is compared."""
-        rows = [
-            [f"step {record.step:06d}: {prompt or '(nothing)'}", poem, record.step, prompt]
-            for record in self.records
-            for prompt, poem in (record.samples or {}).items()
-        ]
-        return {"columns": ["step and prompt", "poem", "step", "prompt"], "data": rows}
-
-    def save(self, folder: Path) -> None:
-        """Keep everything in a folder, the model and all."""
-        if self.model and self.model != folder / "poet":
-            shutil.copytree(self.model, folder / "poet", dirs_exist_ok=True)
-        write_json(folder / "account.json", asdict(self) | {"model": self.model is not None})
+        """Make the record of a training that begins, or continues after `records`."""
+        name, tags = name_and_tags(params)
+        flat, start = flatten_params(params), now()
+        before = {each: v for each, v in flat.items() if not each.startswith(_AFTER_TRAINING)}
+        steps = [LoggedStep(record, start) for record in records]
+        return cls(name, before, tags, input_digests(), start, steps)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
-        kept = json.loads((folder / "account.json").read_text(encoding="utf-8"))
-        kept["records"] = [StepRecord(**record) for record in kept["records"]]
-        kept["moments"] = {int(step): tuple(at) for step, at in kept["moments"].items()}
-        kept["model"] = folder / "poet" if kept["model"] else None
-        kept["evaluation"] = kept["evaluation"] and Evaluation(**kept["evaluation"])
-        return cls(**kept)
+    def from_files(cls, params: Params, model: Path) -> Self:
+        """Make the record of a finished training again from its model folder."""
+        record = cls.begin(params, read_history(model))
+        record.tags["nanopoet.rebuilt"] = "true"
+        record.model, record.status = model, "FINISHED"
+        return record
+
+    def log_step(self, record: StepRecord, rates: dict[str, float]) -> None:
+        """Add a step that has just been made, and its speeds."""
+        self.steps.append(LoggedStep(record, now(), rates))
+
+    def add_evaluation(self, params: Params, report: str | None) -> None:
+        """Add the files of the stage `evaluate`, the params they follow from, and the report."""
+        flat = flatten_params(params)
+        self.params |= {each: v for each, v in flat.items() if each.startswith(_AFTER_TRAINING)}
+        self.evaluation = read_json("metrics/evaluate.json")
+        self.poems = Path("data/samples.txt").read_text(encoding="utf-8")
+        self.report = report
+
+    def save(self, folder: Path) -> None:
+        """Write the record into a folder, with a copy of the model."""
+        if self.model and self.model != folder / _MODEL:
+            shutil.copytree(self.model, folder / _MODEL, dirs_exist_ok=True)
+        write_text(folder / _FILE, TypeAdapter(RunRecord).dump_json(self).decode())
+
+    @staticmethod
+    def load(folder: Path) -> "RunRecord | None":
+        """Read a record that `save` wrote; None if there is none, or not a whole one."""
+        if not (folder / _FILE).exists():
+            return None
+        record = TypeAdapter(RunRecord).validate_json((folder / _FILE).read_bytes())
+        record.model = record.model and folder / _MODEL
+        return record
 
 
 def now() -> int:
-    """Unix time in milliseconds."""
+    """Return the Unix time in milliseconds."""
     return int(time.time() * 1000)
-
-
-def flat_params(params: Params) -> dict[str, str]:
-    """`section.leaf` → value as text."""
-    sections = params.model_dump()
-    return {f"{s}.{leaf}": str(v) for s, leaves in sections.items() for leaf, v in leaves.items()}
-
-
-def _after_training(name: str) -> bool:
-    return name.startswith(("baseline.", "evaluate."))
-
-
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, float]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key not in {"human", "ngram", "styles"}:
-                yield from _leaves(f"{name}/{key}", inner)
-    elif isinstance(value, (int, float)):
-        yield name, value
-
-
-def digest(path: Path) -> str:
-    """SHA-256 over a file, or over the names and bytes of a folder's files."""
-    if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    total = hashlib.sha256()
-    for file in sorted(path.iterdir()):
-        total.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return total.hexdigest()
-
-
-# What DVC writes while it runs is no change of the code.
-_CODE = (".", ":!dvc.lock", ":!metrics")
-
-
-def _git(*arguments: str) -> str:
-    """What git says, '' where it has nothing to say or is not there."""
-    try:
-        command = ["git", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _differences(params: Params) -> tuple[str, list[str]]:
-    """HEAD, or the baseline of a DVC experiment, and what differs from its params.yaml."""
-    revision = os.environ.get("DVC_EXP_BASELINE_REV") or _git("rev-parse", "HEAD")
-    text = _git("show", f"{revision}:params.yaml") if revision else ""
-    committed = parse_yaml(text, "params.yaml") if text else {}
-    differences = [
-        f"{section}.{leaf}={value}"
-        for section, leaves in params.model_dump().items()
-        for leaf, value in leaves.items()
-        if section in committed and committed[section].get(leaf) != value
-    ]
-    return revision[:8], differences
-
-
-def _name(revision: str, differences: list[str]) -> str:
-    experiment = os.environ.get("DVC_EXP_NAME", "")
-    shown = [part.split(".", 1)[1] for part in differences[:_DIFFERENCES_IN_NAME]]
-    more = len(differences) - len(shown)
-    text = ", ".join(shown) + (f" and {more} more" if more else "")
-    text = text or f"params.yaml at {revision or 'no commit'}"
-    return f"{experiment}: {text}" if experiment else text

@@ -117,9 +117,9 @@ def take_pictures(folder: Path) -> None:
     """Pictures of the two newest finished runs, as `make ui` shows them."""
     import mlflow
 
-    from stages.tracking.uploader import store_and_experiment
+    from stages.tracking.uploader import open_store
 
-    _, experiment = store_and_experiment()
+    _, experiment = open_store()
     client = mlflow.MlflowClient()
     runs = client.search_runs([experiment], "attributes.status = 'FINISHED'")[:2]
     with ui(Path.cwd(), os.environ) as address, page() as (opened, _):

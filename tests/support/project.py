@@ -1,4 +1,4 @@
-"""A copy of the repository in which the pipeline runs for real, but small."""
+"""A copy of the repository with a small pipeline that really runs."""
 
 import json
 import multiprocessing
@@ -14,12 +14,11 @@ from tests.support.yaml import write_yaml
 
 ROOT = Path(__file__).parents[2]
 
-# What imports MLflow for seconds does it once: a process whose forks look into stores.
+# Importing MLflow takes seconds. One process does it once, and its forks read the stores.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
-        "matplotlib.figure",
         "mlflow.pyfunc",
         "mlflow.store.model_registry.sqlalchemy_store",
         "mlflow.store.tracking.sqlalchemy_store",
@@ -32,18 +31,18 @@ _FORKS.set_forkserver_preload(
 )
 
 
-def _look(folder: Path, environment: dict[str, str], answer: Connection) -> None:
-    """Send what MLflow holds of each run of the project in a folder."""
+def _send_runs(folder: Path, environment: dict[str, str], answer: Connection) -> None:
+    """Send all that MLflow has of each run of the project in a folder."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     import mlflow
 
-    from stages.tracking.uploader import store_and_experiment
+    from stages.tracking.uploader import open_store
 
     assert Path(sys.modules["stages.tracking.uploader"].__file__ or "").parents[2] == folder
-    _, experiment = store_and_experiment()
+    _, experiment = open_store()
     client = mlflow.MlflowClient()
     try:
         best = client.get_model_version_by_alias("nanopoet", "best").run_id
@@ -79,7 +78,7 @@ class Project:
 
     def __init__(self, folder: Path, **changes: dict[str, Any]) -> None:
         self._at(folder)
-        for name in ("stages", "nanopoet"):
+        for name in ("stages", "nanopoet", "tools"):
             shutil.copytree(
                 ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
             )
@@ -98,7 +97,7 @@ class Project:
 
     @classmethod
     def at(cls, folder: Path) -> Self:
-        """The project that is in `folder` already."""
+        """Use the project that is already in `folder`."""
         project = cls.__new__(cls)
         project._at(folder)
         return project
@@ -110,6 +109,7 @@ class Project:
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     def set(self, **changes: dict[str, Any]) -> None:
+        """Change params.yaml: section → leaf → value."""
         # At the top, it would make `_look` import the nanopoet of the repository, not of the copy.
         from nanopoet.common.yaml import read_yaml
 
@@ -119,7 +119,7 @@ class Project:
             params[section].update(values)
         write_yaml(path, params)
 
-    def commit(self, message: str = "as it is") -> None:
+    def commit(self, message: str = "everything") -> None:
         """Commit everything to git."""
         for command in (("add", "--all"), ("commit", "--quiet", "--message", message)):
             git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *command]
@@ -152,21 +152,22 @@ class Project:
         ]
 
     def metrics(self, stage: str) -> dict[str, Any]:
+        """Read the metrics of a stage."""
         path = self.folder / f"metrics/{stage}.json"
         figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return figures
 
     def tracked(self) -> list[dict[str, Any]]:
-        """What MLflow holds of each run, the oldest first."""
+        """Return all that MLflow has of each run, the oldest first."""
         receiver, sender = _FORKS.Pipe(duplex=False)
         arguments = self.folder.resolve(), self.environment, sender
-        process = _FORKS.Process(target=_look, args=arguments)
+        process = _FORKS.Process(target=_send_runs, args=arguments)
         process.start()
         sender.close()
         try:
             runs: list[dict[str, Any]] = receiver.recv()
         except EOFError:
-            raise AssertionError("looking into MLflow's store failed; see above") from None
+            raise AssertionError("reading MLflow's store failed; see above") from None
         finally:
             process.join()
         return runs

@@ -13,7 +13,7 @@ from bench.speed import VOCAB_SIZE
 from nanopoet.params import load_params
 from nanopoet.recipes import load_recipe
 from nanopoet.training.trainer import build_model
-from stages.tracking.record import digest
+from stages.tracking.provenance import digest
 from tests.support.project import ROOT, Project
 
 PAGE = (ROOT / "docs/scaling.md").read_text(encoding="utf-8")

@@ -1,0 +1,213 @@
+"""A run in MLflow's store, brought to what a record says."""
+
+import getpass
+import json
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from filelock import FileLock, Timeout
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+
+from nanopoet.report.charts import forms_chart_png, loss_chart_png
+from stages.tracking.description import describe, evaluation_metrics, samples_table, step_metrics
+from stages.tracking.provenance import digest
+from stages.tracking.record import RunRecord, now
+from stages.tracking.store import connect, say
+
+HOST, LOCK = "nanopoet.host", "nanopoet.lock"
+"""Tags that name the machine of a training and the file that it locks."""
+
+_RESULT = "nanopoet.result"
+_NATS = "evaluate/nats_per_character"
+_METRICS_PER_CALL = 1000
+"""MLflow's own limit."""
+
+
+class StoredRun:
+    """The run of a record, found or made. Its methods raise the errors of MLflow.
+
+    Attributes:
+        record: all that the run shows. It learns the id of the run.
+    """
+
+    def __init__(self, record: RunRecord) -> None:
+        self.record = record
+        self._experiment, self._client = connect(), mlflow.MlflowClient()
+        run = self._find()
+        if run is None:
+            self._close_orphans()
+            tags = record.tags | {"mlflow.user": getpass.getuser()}
+            tags |= {"mlflow.source.name": "dvc.yaml", "mlflow.source.type": "LOCAL"}
+            run = self._client.create_run(self._experiment, record.started, tags, record.name)
+        elif record.status == "RUNNING":
+            self._client.update_run(run.info.run_id, status="RUNNING")
+        self._id = record.run_id = run.info.run_id
+        self._client.log_batch(self._id, params=[Param(*each) for each in record.params.items()])
+        self._client.log_inputs(self._id, [_dataset(*each) for each in record.inputs.items()])
+        self._tokens_sent = run.data.metrics.get("tokens", 0)
+
+    def send(self) -> None:
+        """Send what the run lacks. A record that is no longer RUNNING ends its run."""
+        record = self.record
+        has_ended = record.status != "RUNNING"
+        if not self._send_steps() and not has_ended:
+            return
+        self._send_samples()
+        if has_ended and record.model:
+            self._send_model(record.model)
+        if has_ended and record.evaluation:
+            self._send_evaluation(record.evaluation)
+        run = self._client.get_run(self._id)
+        if record.evaluation or _NATS not in run.data.metrics:
+            self._tag("mlflow.note.content", describe(record))
+        if has_ended and run.info.status != record.status:
+            self._client.set_terminated(self._id, record.status)
+
+    def _find(self) -> Run | None:
+        """Find the run that the record names, else an unfinished one of the same training, else
+        one of the same result.
+        """
+        record, queries = self.record, []
+        if record.run_id:
+            queries.append(f"attributes.run_id = '{record.run_id}'")
+        if lock := record.tags.get(LOCK):  # the saved state of a training may lack the id
+            here = f"tags.`{HOST}` = '{record.tags[HOST]}' and tags.`{LOCK}` = {lock!r}"
+            queries.append(f"{here} and attributes.status != 'FINISHED'")
+        if record.model:
+            queries.append(_same_result(record.model))
+        return next((run for query in queries for run in self._agreeing(query)), None)
+
+    def _agreeing(self, query: str) -> Iterator[Run]:
+        """Find runs whose params agree with the record's, as far as they have them."""
+        for run in self._search(query):
+            known = run.data.params
+            if all(known.get(name, value) == value for name, value in self.record.params.items()):
+                yield run
+
+    def _search(self, query: str, *order: str) -> Sequence[Run]:
+        """Find active runs, the newest first unless told otherwise."""
+        return self._client.search_runs([self._experiment], query, order_by=list(order))
+
+    def _close_orphans(self) -> None:
+        """Mark runs of this machine KILLED if their training has died."""
+        own = self.record.tags.get(LOCK)
+        here = f"tags.`{HOST}` = '{socket.gethostname()}'"
+        for run in self._search(f"attributes.status = 'RUNNING' and {here}"):
+            lock = run.data.tags.get(LOCK, "")
+            if lock == own or not _is_held(Path(lock)):
+                self._client.set_terminated(run.info.run_id, "KILLED")
+
+    def _send_steps(self) -> bool:
+        """Send the metrics of new steps, and return whether one of them has samples."""
+        steps = [s for s in list(self.record.steps) if s.record.tokens > self._tokens_sent]
+        metrics = [
+            Metric(name, value, step.time, step.record.step)
+            for step in steps
+            for name, value in step_metrics(step).items()
+        ]
+        for start in range(0, len(metrics), _METRICS_PER_CALL):
+            self._client.log_batch(self._id, metrics[start : start + _METRICS_PER_CALL])
+        self._tokens_sent = max([self._tokens_sent, *(step.record.tokens for step in steps)])
+        return any(step.record.samples for step in steps)
+
+    def _send_samples(self) -> None:
+        """Replace the table of samples; MLflow's `log_table` would append to it."""
+        table = samples_table(self.record)
+        if table["data"]:
+            self._send_files({"samples.json": json.dumps(table, ensure_ascii=False)})
+            tables = [{"path": "samples.json", "type": "table"}]
+            self._tag("mlflow.loggedArtifacts", json.dumps(tables))
+
+    def _send_model(self, model: Path) -> None:
+        """Log the model unless the run has it.
+
+        If another run has this result, the new run is deleted and the other one is continued. This
+        happens when `dvc` is killed before it notes that `pretrain` has ended.
+        """
+        if _RESULT in self._client.get_run(self._id).data.tags:
+            return
+        if other := next(self._agreeing(_same_result(model)), None):
+            self._client.delete_run(self._id)
+            self._id = self.record.run_id = other.info.run_id
+            say(f"the run {other.info.run_name!r} has this result; the new one is deleted")
+            return
+        from stages.tracking import served_model  # loads torch, which takes seconds
+
+        history = (model / "history.csv").read_bytes()
+        picture = loss_chart_png([step.record for step in self.record.steps])
+        self._send_files({"history.csv": history, "plots/loss.png": picture})
+        requirements = [f"{n}=={version(n).split('+')[0]}" for n in served_model.REQUIREMENTS]
+        with mlflow.start_run(run_id=self._id, log_system_metrics=False):
+            mlflow.pyfunc.log_model(
+                name="model",
+                python_model=served_model.__file__,
+                artifacts={"poet": str(model)},
+                code_paths=[str(Path(__file__).parents[2] / "nanopoet")],
+                signature=served_model.SIGNATURE,
+                input_example=(pd.DataFrame({"prompt": ["床前明月光"]}), {"max_new_tokens": 8}),
+                pip_requirements=requirements,
+                registered_model_name="nanopoet",
+            )
+        self._tag(_RESULT, digest(model))
+
+    def _send_evaluation(self, figures: dict[str, Any]) -> None:
+        record, at = self.record, now()
+        known = self._client.get_run(self._id).data.metrics.items()
+        new = [each for each in evaluation_metrics(figures).items() if each not in known]
+        last = record.steps[-1].record.step
+        self._client.log_batch(self._id, [Metric(*each, at, last) for each in new])
+        picture = forms_chart_png(figures["nats_per_character_by_form"])
+        files: dict[str, str | bytes] = {"samples.txt": record.poems}
+        files["plots/loss_by_form.png"] = picture
+        if record.report:
+            files["report.html"] = record.report
+        self._send_files(files)
+        # The alias names the best model on these poems that nobody has deleted.
+        same_poems = f"dataset.digest = '{record.inputs['poems/val'][:32]}'"
+        order = f"metrics.`{_NATS}` ASC", "attributes.start_time ASC"
+        for run in self._search(same_poems, *order):
+            of_run = f"run_id = '{run.info.run_id}'"
+            if versions := self._client.search_model_versions(of_run):
+                self._client.set_registered_model_alias("nanopoet", "best", versions[0].version)
+                break
+
+    def _tag(self, name: str, value: str) -> None:
+        self._client.set_tag(self._id, name, value)
+
+    def _send_files(self, files: dict[str, str | bytes]) -> None:
+        """Send artifacts: path in the run → content."""
+        with tempfile.TemporaryDirectory() as private:
+            folder = Path(private, "files")  # its mode is copied, too
+            for name, content in files.items():
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.encode() if isinstance(content, str) else content)
+            self._client.log_artifacts(self._id, str(folder))
+
+
+def _same_result(model: Path) -> str:
+    return f"tags.`{_RESULT}` = '{digest(model)}'"
+
+
+def _dataset(name: str, digest: str) -> DatasetInput:
+    path = "data/" + name.removeprefix("poems/")
+    context = {"poems/train": "training", "poems/val": "validation"}.get(name, "vocabulary")
+    dataset = Dataset(name, digest[:32], "local", json.dumps({"uri": path}))
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+
+
+def _is_held(lock: Path) -> bool:
+    """Tell whether a process holds a lock."""
+    if not lock.is_file():
+        return False
+    try:
+        with FileLock(lock, blocking=False):
+            return False
+    except Timeout:
+        return True

@@ -1,0 +1,95 @@
+"""Trainings that tests interrupt, and MLflow servers that tests stop."""
+
+import os
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.support.browser import free_port, wait_for
+from tests.support.project import Project
+
+STEPS, EVAL_EVERY = 600, 100
+"""A training of some seconds."""
+
+
+def train_until(project: Project, step: int) -> subprocess.Popen[str]:
+    """Start `pretrain` and wait until it has printed a step."""
+    process = project.start("stages.pretrain")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(f"step {step:5d}"):
+            return process
+    raise AssertionError(process.communicate()[1])
+
+
+def assert_whole(run: dict[str, Any]) -> None:
+    """Check that a run has finished and has each step of the training once."""
+    assert run["status"] == "FINISHED"
+    assert run["train"] == list(range(STEPS))
+    assert [step for step, _ in run["val"]] == [*range(0, STEPS, EVAL_EVERY), STEPS - 1]
+    assert len(run["models"]) == 1
+
+
+class Server:
+    """A `mlflow server` that can be stopped and started again on the same port."""
+
+    def __init__(self, store: str, folder: Path) -> None:
+        port = str(free_port())
+        self.uri = f"http://127.0.0.1:{port}"
+        self._command = [
+            *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store),
+            *("--artifacts-destination", str(folder / "artifacts"), "--workers", "1"),
+            *("--host", "127.0.0.1", "--port", port),
+        ]
+        self._log = folder / "server.log"
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with open(self._log, "a") as log:
+            self.process = subprocess.Popen(
+                ["env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", *self._command],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_for(f"{self.uri}/health")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to all its processes."""
+        os.killpg(self.process.pid, number)
+
+    def stop(self) -> None:
+        """Kill it."""
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+
+class SlowProxy(socketserver.BaseRequestHandler):
+    """Passes bytes on to a port of this machine, each answer `delay` seconds late."""
+
+    port: int
+    delay = 0.1
+
+    def handle(self) -> None:
+        """Pass on one connection in both directions."""
+        with socket.create_connection(("127.0.0.1", self.port)) as server:
+            forward = threading.Thread(target=self._pass, args=(self.request, server, 0.0))
+            forward.start()
+            self._pass(server, self.request, self.delay)
+            forward.join()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, delay: float) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                time.sleep(delay)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the other side has closed the connection
