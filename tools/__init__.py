@@ -1,1 +1,1 @@
-"""Programs for people who work on this project."""
+"""Programs around the pipeline: summary, MLflow UI, repair of DVC files, reliability tests."""

@@ -1,6 +1,6 @@
 """Write .dvc/plots.html, the page into which `dvc plots` draws.
 
-DVC's own page loads Vega from a network; this one carries it. `make` writes it once.
+The page of DVC itself loads Vega from the network. This page contains Vega. `make` writes it once.
 """
 
 from pathlib import Path
@@ -13,6 +13,7 @@ PAGE = Path(".dvc/plots.html")
 
 
 def main() -> None:
+    """Write the page with Vega-Embed as one script."""
     script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace(
         "</script", "<\\/script"
     )

@@ -1,4 +1,4 @@
-"""What `make repro` says at its end."""
+"""Print model, loss, a poem and the time of each stage: the end of `make repro`."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ STAGES = ("fetch", "load", "split", "tokenize", "encode", "pretrain", "baseline"
 
 
 def main() -> None:
+    """Print the summary of the last run of each stage."""
     load_params()
     pretrain, evaluate = (read_json(f"metrics/{stage}.json") for stage in ("pretrain", "evaluate"))
     poem = Path("data/samples.txt").read_text(encoding="utf-8").strip().split("\n\n")[0]
@@ -21,7 +22,7 @@ def main() -> None:
         f"{pretrain['tokens']:,} training tokens\n"
         f"loss     train {pretrain['loss_train']:.3f}, val {pretrain['loss_val']:.3f}; "
         f"all of val {evaluate['nats_per_character']:.4f} nats per character, "
-        f"e^loss {evaluate['perplexity']:.0f}\n"
+        f"perplexity {evaluate['perplexity']:.0f}\n"
         f"a poem\n{indented}\n"
         f"took     {seconds or 'no stage ran on this machine'} (each when it last ran)\n"
         f"report   {Path('report/index.html').absolute().as_uri()}\n"

@@ -1,4 +1,4 @@
-"""What a person sees: MLflow's UI and DVC's plots, in a real browser."""
+"""MLflow's UI, the served model and DVC's plots, in a real browser."""
 
 import json
 import re
@@ -28,13 +28,13 @@ needs_chromium = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project with two real runs that differ in one parameter."""
     project = Project(tmp_path_factory.mktemp("two"), load={"source": "mine.jsonl"}, **SMALL)
     write_poems(project.folder / "mine.jsonl", make_poems(300))
     pipeline = project.folder / "dvc.yaml"
     stages = read_yaml(pipeline)
-    del stages["stages"]["fetch"]  # `dvc exp apply` wants the outs of all stages
+    del stages["stages"]["fetch"]  # `dvc exp apply` needs the outs of all stages
     write_yaml(pipeline, stages)
     project.set(pretrain={"max_steps": 40, "eval_every": 10})
     assert project.run("tools.dvc_plots_page").returncode == 0
@@ -47,13 +47,14 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 NAMES = ("params.yaml at ", "lr=0.004")
+"""Beginnings of the names of the two runs."""
 
 
 @needs_chromium
-def test_the_ui_shows_both_runs(two: Project) -> None:
-    first, second = two.tracked()
+def test_the_ui_shows_both_runs(two_runs: Project) -> None:
+    first, second = two_runs.tracked()
     with (
-        browser.ui(two.folder, two.environment) as address,
+        browser.ui(two_runs.folder, two_runs.environment) as address,
         browser.page() as (page, elsewhere),
     ):
         page.goto(address)
@@ -100,6 +101,7 @@ def test_the_ui_shows_both_runs(two: Project) -> None:
 
 
 def _artifact(address: str, run_id: str, path: str) -> str:
+    """Download an artifact of a run as text."""
     url = f"{address.split('/#')[0]}/get-artifact?path={path}&run_uuid={run_id}"
     with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
         text: str = answer.read().decode()
@@ -107,9 +109,12 @@ def _artifact(address: str, run_id: str, path: str) -> str:
 
 
 @needs_chromium
-def test_the_run_page_begins_with_its_description(two: Project) -> None:
-    run = two.tracked()[-1]
-    with browser.ui(two.folder, two.environment) as address, browser.page() as (page, elsewhere):
+def test_the_run_page_begins_with_its_description(two_runs: Project) -> None:
+    run = two_runs.tracked()[-1]
+    with (
+        browser.ui(two_runs.folder, two_runs.environment) as address,
+        browser.page() as (page, elsewhere),
+    ):
         view = address.split("?")[0]
         page.goto(f"{view}/{run['id']}")
         page.get_by_text("All of validation:").wait_for()
@@ -120,10 +125,10 @@ def test_the_run_page_begins_with_its_description(two: Project) -> None:
 
 
 @needs_chromium
-def test_the_plots_open_without_a_network(two: Project) -> None:
-    done = two.run("dvc", "plots", "diff", "HEAD")
+def test_the_plots_open_without_a_network(two_runs: Project) -> None:
+    done = two_runs.run("dvc", "plots", "diff", "HEAD")
     assert done.returncode == 0, done.stderr
-    index = two.folder / "dvc_plots/index.html"
+    index = two_runs.folder / "dvc_plots/index.html"
     with browser.page() as (page, elsewhere):
         page.context.set_offline(True)
         page.goto(index.as_uri())
@@ -136,13 +141,14 @@ def test_the_plots_open_without_a_network(two: Project) -> None:
 
 
 @pytest.fixture(scope="module")
-def served(two: Project) -> Iterator[str]:
-    """The address of the best model, served by MLflow."""
-    with serve(two) as (address, _):
+def served(two_runs: Project) -> Iterator[str]:
+    """Serve the best model with MLflow and give its address."""
+    with serve(two_runs) as (address, _):
         yield address
 
 
 def _ask(url: str, prompts: list[str], **params: Any) -> tuple[int, dict[str, Any]]:
+    """Ask the served model for poems; return the HTTP status and the answer."""
     body = {"dataframe_records": [{"prompt": prompt} for prompt in prompts], "params": params}
     request = urllib.request.Request(  # noqa: S310
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}
@@ -154,8 +160,10 @@ def _ask(url: str, prompts: list[str], **params: Any) -> tuple[int, dict[str, An
         return error.code, json.load(error)
 
 
-def test_a_served_model_and_the_ui_are_for_this_machine_alone(two: Project, served: str) -> None:
-    with browser.ui(two.folder, two.environment) as address:
+def test_only_this_machine_reaches_the_served_model_and_the_ui(
+    two_runs: Project, served: str
+) -> None:
+    with browser.ui(two_runs.folder, two_runs.environment) as address:
         for url in (served, address):
             port = urllib.parse.urlsplit(url).port
             assert port
@@ -165,15 +173,15 @@ def test_a_served_model_and_the_ui_are_for_this_machine_alone(two: Project, serv
 
 
 def test_the_served_model_answers_with_poems(served: str) -> None:
-    wish: dict[str, Any] = {"count": 2, "max_new_tokens": 6, "seed": 3, "top_k": 5, "top_p": 0.9}
-    status, answer = _ask(served, ["春", ""], **wish)
+    params: dict[str, Any] = {"count": 2, "max_new_tokens": 6, "seed": 3, "top_k": 5, "top_p": 0.9}
+    status, answer = _ask(served, ["春", ""], **params)
     assert status == 200
     rows = answer["predictions"]
     assert [row["prompt"] for row in rows] == ["春", "春", "", ""]
     assert all(row["poem"].startswith(row["prompt"]) for row in rows)
     assert all(len(row["poem"]) <= len(row["prompt"]) + 6 for row in rows)
-    assert _ask(served, ["春", ""], **wish) == (status, answer)
-    assert _ask(served, ["春", ""], **(wish | {"seed": 4})) != (status, answer)
+    assert _ask(served, ["春", ""], **params) == (status, answer)
+    assert _ask(served, ["春", ""], **(params | {"seed": 4})) != (status, answer)
     greedy = _ask(served, ["春"], temperature=0.0, count=3)[1]["predictions"]
     assert len({row["poem"] for row in greedy}) == 1
 
@@ -201,32 +209,32 @@ def test_the_served_model_refuses_what_is_out_of_range(
     assert message in answer["message"]
 
 
-def test_the_documented_walk(two: Project) -> None:
-    """docs/experiments.md, command by command."""
+def test_the_documented_commands(two_runs: Project) -> None:
+    """Run docs/experiments.md, command by command."""
     text = (Path(__file__).parents[2] / "docs/experiments.md").read_text(encoding="utf-8")
     blocks = text.split("```\n")[1::2]
     commands = [line for block in blocks for line in block.splitlines()]
-    walked = [line for line in commands if line.startswith(("dvc ", "git "))]
-    assert len(walked) == 12
-    subprocess.run(["git", "checkout", "--quiet", "params.yaml"], cwd=two.folder, check=True)
-    assert two.repro() == []
+    run_here = [line for line in commands if line.startswith(("dvc ", "git "))]
+    assert len(run_here) == 12
+    subprocess.run(["git", "checkout", "--quiet", "params.yaml"], cwd=two_runs.folder, check=True)
+    assert two_runs.repro() == []
     for name in ("user.name", "user.email"):
-        subprocess.run(["git", "config", name, "a"], cwd=two.folder, check=True)
-    for line in walked:
+        subprocess.run(["git", "config", name, "a"], cwd=two_runs.folder, check=True)
+    for line in run_here:
         try:
             done = subprocess.run(
                 shlex.split(line),
-                cwd=two.folder,
-                env=two.environment,
+                cwd=two_runs.folder,
+                env=two_runs.environment,
                 capture_output=True,
                 text=True,
                 check=False,
                 timeout=400,
             )
         except subprocess.TimeoutExpired as error:
-            logs = sorted((two.folder / ".dvc/tmp/exps").rglob("*.out"))
-            told = [f"{log}:\n{log.read_text(errors='replace')[-2000:]}" for log in logs]
-            pytest.fail("\n".join([f"{line} hangs: {error.stdout!r}", *told]))
+            logs = sorted((two_runs.folder / ".dvc/tmp/exps").rglob("*.out"))
+            tails = [f"{log}:\n{log.read_text(errors='replace')[-2000:]}" for log in logs]
+            pytest.fail("\n".join([f"{line} hangs: {error.stdout!r}", *tails]))
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         if line == "dvc params diff HEAD slower":
             assert "pretrain.lr" in done.stdout
@@ -234,11 +242,11 @@ def test_the_documented_walk(two: Project) -> None:
             assert "nats_per_character" in done.stdout
         if line == "dvc queue status":
             assert done.stdout.count("Success") == 2
-    runs = {run["tags"].get("dvc.experiment"): run for run in two.tracked()}
+    runs = {run["tags"].get("dvc.experiment"): run for run in two_runs.tracked()}
     assert {"slower", "lr-3", "lr-24"} <= set(runs)
     for name, lr in (("slower", "0.006"), ("lr-3", "0.003"), ("lr-24", "0.024")):
         assert runs[name]["status"] == "FINISHED"
         assert runs[name]["params"]["pretrain.lr"] == lr
         assert runs[name]["name"] == f"{name}: lr={lr}"
         assert runs[name]["train"] == list(range(40))
-    assert "lr: 0.024" in (two.folder / "params.yaml").read_text(encoding="utf-8")
+    assert "lr: 0.024" in (two_runs.folder / "params.yaml").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Short, seeded forms of what docs/reliability.md tells of."""
+"""Short, seeded forms of the tests in docs/reliability.md, and its tables."""
 
 import time
 from pathlib import Path
@@ -22,25 +22,26 @@ needs_mounts = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A chain that nobody disturbs."""
+    """Make a project whose pipeline nobody disturbs."""
     project = new_project(tmp_path_factory.mktemp("faults") / "reference")
     project.repro()
     return project
 
 
 def _survived(outcome: Outcome) -> None:
+    """Check that there were faults and that nothing went wrong."""
     assert outcome.faults.total() > 0
     assert outcome.failures == []
 
 
-def test_killed_at_random_moments(tmp_path: Path, reference: Project) -> None:
+def test_kills_at_random_times(tmp_path: Path, reference: Project) -> None:
     _survived(series(tmp_path, reference, seed=4, count=1))
 
 
 def test_a_training_ends_with_its_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else it would go on for hours and keep the next one from its state.
+    """Otherwise it would train for hours and keep the next training from its state.
 
-    DVC takes the user's shell; this one stays between it and the stage, where bash does not.
+    DVC starts the user's shell. `sh` stays between DVC and the stage, where bash does not.
     """
     monkeypatch.setenv("SHELL", "/bin/sh")
     project = new_project(tmp_path / "orphan")
@@ -54,7 +55,7 @@ def test_a_training_ends_with_its_dvc(tmp_path: Path, monkeypatch: pytest.Monkey
         training = stages(project.folder)
         assert len(training) == 1
         dvc.kill()
-    # It may have to make MLflow's store first, to say there what became of it.
+    # The training may have to make MLflow's store before it can mark its run.
     _, alive = psutil.wait_procs(training, timeout=HANGS)
     assert alive == [], log.read_text(encoding="utf-8")
     assert [run["status"] for run in project.tracked()] == ["KILLED"]
@@ -86,16 +87,16 @@ def test_two_at_once(tmp_path: Path, reference: Project) -> None:
     _survived(damage.two_at_once(tmp_path / "two", reference, 1))
 
 
-def test_bytes_made_up_for_each_kind_of_file(tmp_path: Path) -> None:
-    pytest.importorskip("atheris", reason="atheris is there for Linux on x86-64")
+def test_generated_bytes_for_each_kind_of_file(tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="atheris exists for Linux on x86-64")
     from tools.reliability.fuzz import TARGETS, fuzz
 
     assert fuzz(TARGETS, 100, 1, tmp_path) == dict.fromkeys(TARGETS, (100, ""))
 
 
-def test_sound_bytes_are_read_and_cut_ones_refused() -> None:
-    """Otherwise the test above would hold whatever the readers did."""
-    pytest.importorskip("atheris", reason="atheris is there for Linux on x86-64")
+def test_valid_bytes_are_read_and_cut_bytes_refused() -> None:
+    """Otherwise the test above would pass whatever the readers did."""
+    pytest.importorskip("atheris", reason="atheris exists for Linux on x86-64")
     from tools.reliability.fuzz import attempt, whole
 
     raw = (whole() / "model.safetensors").read_bytes()
@@ -118,7 +119,7 @@ def test_many_evaluations_in_one_run(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_follow_the_corpus(tmp_path: Path) -> None:
-    """`split` is left out: poems out of forty characters are all alike, which is its worst case."""
+    """`split` is left out: poems of forty different characters are its worst case."""
     project = new_project(tmp_path / "sizes")
     small, large = project.folder / "small.jsonl", project.folder / "large.jsonl"
     write_poems(small, make_poems(4_000))
@@ -132,6 +133,7 @@ def test_memory_does_not_follow_the_corpus(tmp_path: Path) -> None:
 
 
 def _results() -> dict[str, Any]:
+    """Read the results of the last full run."""
     return read_json(RESULTS)
 
 
@@ -141,7 +143,7 @@ def test_the_page_shows_the_results() -> None:
     assert "<!-- kills -->\n|" in page
 
 
-def test_all_was_survived_and_it_was_enough() -> None:
+def test_no_fault_was_fatal_and_there_were_enough() -> None:
     results = _results()
     for part in ("kills", "files", "disks", "others", "fuzz", "properties"):
         assert results[part]["failures"] == [], part

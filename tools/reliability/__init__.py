@@ -1,4 +1,4 @@
-"""What can go wrong, tried out: `python -m tools.reliability` makes docs/reliability.md.
+"""Tests of reliability: `python -m tools.reliability` writes docs/reliability.md.
 
-`.ci/run` tries a short, seeded form of each.
+`make test` runs a short, seeded form of each.
 """

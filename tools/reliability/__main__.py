@@ -1,8 +1,8 @@
-"""Try all that is tried, or the parts that are named, and write docs/reliability.md anew.
+"""Run all reliability tests, or the named parts, and write their tables to docs/reliability.md.
 
-`python -m tools.reliability` takes about an hour and a half on two cores;
-`python -m tools.reliability kills fuzz` tries two parts. What a part came to is kept in
-docs/reliability.json, from which the tables in docs/reliability.md are made.
+`python -m tools.reliability` takes about an hour and a half on two cores.
+`python -m tools.reliability kills fuzz` runs two parts. The results of each part are kept in
+docs/reliability.json, and the tables in docs/reliability.md are made from them.
 """
 
 import argparse
@@ -24,9 +24,11 @@ from tools.reliability import damage, load
 from tools.reliability.faults import Outcome, new_project, series
 
 RESULTS, PAGE = ROOT / "docs/reliability.json", ROOT / "docs/reliability.md"
+PROPERTIES = "tests/integration/test_properties.py"
 STAGES = ("load", "split", "tokenize", "encode", "pretrain", "baseline", "evaluate", "report")
 
 FAULTS = 105
+"""Faults of the part `kills`, at least."""
 INPUTS = 7_000
 """Inputs for each kind of file."""
 EXAMPLES = 1_000
@@ -35,23 +37,23 @@ SERVED_SECONDS = 180.0
 CLIENTS = 32
 EVALUATIONS = 1_000
 TIMES = (1, 3, 10)
-"""Sizes of the corpus, against the collection's."""
+"""Sizes of the corpus, as multiples of the real one."""
 
 
 def kills(folder: Path, reference: Project) -> dict[str, Any]:
-    """Signals at random moments."""
+    """Send signals at random times."""
     return _rows(series(folder, reference, seed=1, count=FAULTS), ("signal", "to", "while"))
 
 
 def files(folder: Path, reference: Project) -> dict[str, Any]:
-    """Every out flipped, cut and lost."""
+    """Flip, cut and remove every out."""
     project = new_project(folder / "damaged")
     project.repro()
     return _rows(damage.damaged_outs(project, reference, seed=1), ("what", "file", "when"))
 
 
 def disks(folder: Path, reference: Project) -> dict[str, Any]:
-    """Disks that are full, folders that are read-only, writes that fail half-way."""
+    """Fill disks, make folders read-only, and let writes fail half-way."""
     outcomes = [
         damage.cut_writes(reference, (0, 60, 200), STAGES),
         damage.read_only(reference, STAGES),
@@ -61,14 +63,14 @@ def disks(folder: Path, reference: Project) -> dict[str, Any]:
 
 
 def others(folder: Path, reference: Project) -> dict[str, Any]:
-    """Clocks that jump, two at once."""
+    """Let clocks jump, and run two pipelines at once."""
     outcomes = [damage.clock_jumps(folder / str(seed), reference, seed) for seed in range(3)]
     outcomes += [damage.two_at_once(folder / f"two-{i}", reference, 2) for i in range(3)]
     return _rows(_sum(outcomes), ("what", "who", "when"))
 
 
 def fuzz(folder: Path, reference: Project) -> dict[str, Any]:
-    """Bytes that atheris makes up."""
+    """Read bytes that atheris generates."""
     from tools.reliability.fuzz import TARGETS
     from tools.reliability.fuzz import fuzz as run
 
@@ -81,10 +83,10 @@ def fuzz(folder: Path, reference: Project) -> dict[str, Any]:
 
 
 def properties(folder: Path, reference: Project) -> dict[str, Any]:
-    """The properties of tests/test_properties.py with many more examples."""
+    """Check the properties of tests/integration/test_properties.py with many more examples."""
     del folder, reference
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rA", "--no-header", "tests/test_properties.py"],
+        [sys.executable, "-m", "pytest", "-q", "-rA", "--no-header", PROPERTIES],
         cwd=ROOT,
         env=os.environ | {"NANOPOET_EXAMPLES": str(EXAMPLES), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -97,14 +99,14 @@ def properties(folder: Path, reference: Project) -> dict[str, Any]:
 
 
 def serving(folder: Path, reference: Project) -> dict[str, Any]:
-    """Clients at a served model."""
+    """Let clients ask a served model for poems."""
     del folder
     served = load.serve_load(reference, CLIENTS, SERVED_SECONDS)
     return {"clients": CLIENTS, "seconds": SERVED_SECONDS} | served.figures()
 
 
 def evaluations(folder: Path, reference: Project) -> dict[str, Any]:
-    """Many looks at the validation loss in one run."""
+    """Train with an evaluation at each step."""
     del reference
     project = new_project(folder / "evaluations")
     project.repro("encode")
@@ -112,7 +114,7 @@ def evaluations(folder: Path, reference: Project) -> dict[str, Any]:
 
 
 def corpus(folder: Path, reference: Project) -> dict[str, Any]:
-    """Stages up to `encode` on larger and larger corpora."""
+    """Run the stages up to `encode` on larger and larger corpora."""
     del reference
     source = ROOT / "data/poems.jsonl"
     if not source.exists():
@@ -156,7 +158,7 @@ def _rows(outcome: Outcome, names: tuple[str, str, str]) -> dict[str, Any]:
 
 
 def render(results: dict[str, Any]) -> dict[str, str]:
-    """Part → its table."""
+    """Return the table of each part that has results."""
     tables: dict[str, str] = {}
     for part in ("kills", "files", "disks", "others"):
         if part in results:
@@ -178,14 +180,14 @@ def _faults_table(part: dict[str, Any]) -> str:
     totals: Counter[tuple[str, str]] = Counter()
     where: dict[tuple[str, str], Counter[str]] = {}
     for row in part["faults"]:
-        # A file by itself would make a row of each.
+        # One row for each file would be too many.
         key = (row[first], row[second] if second != "file" else "every out")
         totals[key] += row["times"]
         where.setdefault(key, Counter())[row[third]] += row["times"]
     rows = []
     for key, count in totals.items():
-        told = ", ".join(f"{name} {each}" for name, each in where[key].most_common())
-        rows.append((*key, str(count), told if len(where[key]) > 1 else next(iter(where[key]))))
+        counts = ", ".join(f"{name} {each}" for name, each in where[key].most_common())
+        rows.append((*key, str(count), counts if len(where[key]) > 1 else next(iter(where[key]))))
     total = sum(totals.values())
     table = _table((first, second, "times", third), rows)
     chains = f" in {part['chains']} chains, each from nothing" if part["chains"] else ""
@@ -228,16 +230,17 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def fill(page: str, tables: dict[str, str]) -> str:
-    """Put tables between the marks that name them."""
+    """Put each table between the markers that name it."""
     for part, table in tables.items():
-        mark = rf"(<!-- {part} -->\n).*?(<!-- end -->)"
-        found = re.search(mark, page, re.DOTALL)
+        marker = rf"(<!-- {part} -->\n).*?(<!-- end -->)"
+        found = re.search(marker, page, re.DOTALL)
         assert found, part
         page = f"{page[: found.end(1)]}{table}\n{page[found.start(2) :]}"
     return page
 
 
 def main() -> None:
+    """Run the parts and write their results; exit with 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="python -m tools.reliability", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parts = parser.parse_args().parts or list(PARTS)

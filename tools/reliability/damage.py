@@ -1,4 +1,4 @@
-"""Files are flipped and cut, disks fill up, clocks jump: each with what should come of it."""
+"""Flip and cut files, fill disks, let clocks jump, and check the result of each."""
 
 import os
 import random
@@ -36,13 +36,13 @@ def _offset():
 time.time = lambda: _time() + _offset()
 time.time_ns = lambda: _time_ns() + _offset() * 10**9
 """
-"""What each Python process runs as it starts: a file says by how much its clock is wrong."""
+"""Code that each Python process runs first. A file holds the error of its clock in seconds."""
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
-"""Makes a mount that only the processes inside see; needs no rights."""
+"""Command whose mounts only its own processes see. It needs no privileges."""
 
 
 def outs(project: Project) -> list[Path]:
-    """Every file that a stage made, its folder's files one by one."""
+    """List every file that a stage made, also in folders."""
     lock = read_yaml(project.folder / "dvc.lock")
     paths = [
         project.folder / out["path"] for stage in lock["stages"].values() for out in stage["outs"]
@@ -54,13 +54,13 @@ def outs(project: Project) -> list[Path]:
 def damaged_outs(
     project: Project, reference: Project, seed: int, chosen: Sequence[str] | None = None
 ) -> Outcome:
-    """Flip a bit of each file, cut it, lose it; `dvc repro` puts it right.
+    """Flip a bit of each file, cut it, remove it, and let `dvc repro` restore it.
 
     Args:
-        project: whose chain has run; it is so again afterwards.
-        reference: one that nobody damages.
-        seed: of the places.
-        chosen: files to damage, all that stages made if None.
+        project: a project whose pipeline has run.
+        reference: a project that nobody damages.
+        seed: seed of the places in the files.
+        chosen: files to damage; None for all that stages made.
     """
     rng, outcome = random.Random(seed), Outcome()  # noqa: S311
     wanted = state(reference)
@@ -69,7 +69,7 @@ def damaged_outs(
         name = path.relative_to(project.folder).as_posix()
         for how in ("a bit flipped", "cut", "lost"):
             raw = path.read_bytes()
-            path.unlink()  # what DVC's cache holds may be the same file
+            path.unlink()  # DVC's cache may hold the same file by a link
             if how == "a bit flipped":
                 damaged = bytearray(raw)
                 damaged[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
@@ -77,16 +77,16 @@ def damaged_outs(
             elif how == "cut":
                 path.write_bytes(raw[: rng.randrange(len(raw))])
             outcome.faults[how, name, "at rest"] += 1
-            told = run_repro(project, outcome, f"{name} {how}")
+            printed = run_repro(project, outcome, f"{name} {how}")
             if state(project) != wanted or path.read_bytes() != raw:
-                outcome.failures.append(f"{name} {how}: not as before: {told[-400:]}")
+                outcome.failures.append(f"{name} {how}: not as before: {printed[-400:]}")
     return outcome
 
 
 def cut_writes(project: Project, limits: Sequence[int], stages: Sequence[str]) -> Outcome:
-    """Each stage, where no file may grow beyond a limit: a write that fails half-way.
+    """Run each stage where no file may grow beyond a limit, so that a write fails half-way.
 
-    The stage says so in one line, and no out is touched.
+    The stage must print one line and touch no out.
     """
     outcome = Outcome()
     for stage in stages:
@@ -111,7 +111,7 @@ def cut_writes(project: Project, limits: Sequence[int], stages: Sequence[str]) -
 
 
 def _limit_files(limit: int) -> None:
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # else the process is killed
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the signal would kill the process
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
@@ -130,7 +130,7 @@ def _expect_no_partial(project: Project, outcome: Outcome, what: str) -> None:
 
 
 def clock_jumps(folder: Path, reference: Project, seed: int) -> Outcome:
-    """The clock of the whole chain jumps by up to three years, forth and back, while it runs."""
+    """Let the clock of all processes jump by up to three years while the pipeline runs."""
     outcome, rng = Outcome(projects=1), random.Random(seed)  # noqa: S311
     project = new_project(folder)
     patch, clock = folder / ".git/patch", folder / ".git/clock"
@@ -145,16 +145,16 @@ def clock_jumps(folder: Path, reference: Project, seed: int) -> Outcome:
             clock.write_text(f"{rng.randint(-(10**8), 10**8)}", encoding="utf-8")
             outcome.faults["a clock that jumps", "all processes", "as the chain runs"] += 1
             time.sleep(rng.uniform(0.5, 1.5))
-    told = log.read_text(encoding="utf-8")
-    if dvc.returncode or "Traceback" in told:
-        outcome.failures.append(f"with a clock that jumps `dvc repro` failed: {told[-1500:]}")
+    printed = log.read_text(encoding="utf-8")
+    if dvc.returncode or "Traceback" in printed:
+        outcome.failures.append(f"with a clock that jumps `dvc repro` failed: {printed[-1500:]}")
     del project.environment["PYTHONPATH"]
     outcome.failures += check(project, reference)
     return outcome
 
 
 def two_at_once(folder: Path, reference: Project, count: int) -> Outcome:
-    """Two `dvc repro` start together; what one makes is not spoilt by the other."""
+    """Start two `dvc repro` together; neither may spoil the files of the other."""
     outcome, project = Outcome(projects=1), new_project(folder)
     for _ in range(count):
         with (
@@ -167,9 +167,9 @@ def two_at_once(folder: Path, reference: Project, count: int) -> Outcome:
             outcome.faults["two at once", "dvc repro", "from nothing"] += 1
             for file in (log, other_log):
                 file.seek(0)
-                told = file.read()
-                if "Traceback" in told:
-                    outcome.failures.append(f"two at once: a traceback: {told[-1000:]}")
+                printed = file.read()
+                if "Traceback" in printed:
+                    outcome.failures.append(f"two at once: a traceback: {printed[-1000:]}")
             if 0 not in codes:
                 outcome.failures.append(f"two at once: neither came through: {codes}")
     wait_for_orphans(project)
@@ -177,24 +177,24 @@ def two_at_once(folder: Path, reference: Project, count: int) -> Outcome:
     return outcome
 
 
-# Mounts that only one process sees: `python -m tools.reliability.damage` runs inside
+# Mounts that only one process sees. `python -m tools.reliability.damage` runs inside.
 
 
 def no_space(folder: Path, reference: Project, sizes: Sequence[int]) -> Outcome:
-    """The chain on a disk that is full at some point, then on one with room."""
+    """Run the pipeline on a disk that fills up, then give it room and run it again."""
     outcome = Outcome()
     for size in sizes:
         where = folder / str(size)
         where.mkdir(parents=True)
         done = _inside("full", where, size, reference.folder)
         outcome.faults["a disk that is full", f"of {size:,} kB", "somewhere in the chain"] += 1
-        outcome.failures += _told(done, f"a disk of {size:,} kB")
+        outcome.failures += _problems(done, f"a disk of {size:,} kB")
         outcome.projects += 1
     return outcome
 
 
 def read_only(project: Project, stages: Sequence[str]) -> Outcome:
-    """Each stage where all folders of outs are read-only: one clear error, status 1."""
+    """Run each stage where all folders of outs are read-only; it must print one line."""
     outcome = Outcome()
     for stage in stages:
         done = _inside("read-only", project.folder, stage)
@@ -204,7 +204,7 @@ def read_only(project: Project, stages: Sequence[str]) -> Outcome:
 
 
 def can_mount() -> bool:
-    """Whether a process may make mounts that only it sees."""
+    """Tell whether a process may make mounts that only it sees."""
     if not shutil.which("unshare"):
         return False
     return subprocess.run([*NAMESPACE, "mount", "-t", "tmpfs", "x", "/mnt"], check=False,
@@ -221,7 +221,7 @@ def _inside(*command: object) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def _told(done: "subprocess.CompletedProcess[str]", what: str) -> Iterator[str]:
+def _problems(done: "subprocess.CompletedProcess[str]", what: str) -> Iterator[str]:
     if done.returncode:
         yield f"{what}: {done.stdout[-800:]}{done.stderr[-1500:]}"
     else:
@@ -233,15 +233,15 @@ def _mount(*options: str) -> None:
 
 
 def _full(folder: Path, kilobytes: int, reference: Project) -> None:
-    """Print what goes wrong."""
+    """Run the pipeline on a small disk, enlarge the disk, and print each problem."""
     _mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder))
     project = new_project(folder / "project")
     done = project.run("dvc", "repro", "report")
     if done.returncode == 0:
         print("it had room enough")
-    told = done.stdout + done.stderr
-    if "Traceback" in told:
-        print(f"a traceback: {told[-1500:]!r}")
+    printed = done.stdout + done.stderr
+    if "Traceback" in printed:
+        print(f"a traceback: {printed[-1500:]!r}")
     _mount("-o", "remount,size=500m", str(folder))
     for failure in check(project, reference):
         print(failure)

@@ -1,4 +1,4 @@
-"""Processes of the chain are killed or stopped at random moments; then it goes on."""
+"""Kill or interrupt processes of the pipeline at random times, then let it continue."""
 
 import os
 import random
@@ -28,28 +28,29 @@ PARAMS: dict[str, dict[str, Any]] = SMALL | {
     "pretrain": SMALL["pretrain"]
     | {"max_steps": STEPS, "eval_every": 30, "eval_windows": 16, "checkpoint_every": 4},
 }
-"""Some seconds for each stage, and a training that is saved many times."""
+"""Params with which a stage takes some seconds and a training saves its state many times."""
 
 HOW = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 TARGETS = ("the stage", "dvc", "both")
 
 _REACHES = (3.0, 8.0, 20.0)
-"""Seconds from the start of `dvc repro`, or from one fault, to the next: at most one of these.
-Short ones reach its beginning, long ones let a slow stage end. What is done stays done.
+"""Longest times in seconds from the start of `dvc repro`, or from a fault, to the next fault.
+
+Short times hit the first stages. Long times let a slow stage end. Finished stages stay finished.
 """
 HANGS = 120.0
-"""Seconds after which a process that was asked to end is taken to hang."""
+"""Seconds after which a process that was asked to end counts as hanging."""
 _ORPHAN = "another process is training"
 
 
 @dataclass
 class Outcome:
-    """What a series of faults came to.
+    """Outcome of a series of faults.
 
     Attributes:
-        faults: (signal, target, what ran when it came) → how often.
-        failures: what did not go as it should, in words.
-        projects: how many chains were disturbed, each from nothing to its end.
+        faults: (signal, target, stage that ran) → number of times.
+        failures: descriptions of what went wrong.
+        projects: number of disturbed pipelines, each from nothing to its end.
     """
 
     faults: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -58,7 +59,7 @@ class Outcome:
 
 
 def new_project(folder: Path) -> Project:
-    """A small project that has not run."""
+    """Make a small project that has not run."""
     folder.mkdir(parents=True)
     project = Project(folder, **PARAMS)
     write_poems(folder / "mine.jsonl", make_poems(300))
@@ -66,7 +67,7 @@ def new_project(folder: Path) -> Project:
 
 
 def state(project: Project) -> dict[str, str]:
-    """Digest of each out of each stage, as DVC has it and as `dvc status` confirms it."""
+    """Return the digest of each out of each stage, as dvc.lock has it."""
     lock = read_yaml(project.folder / "dvc.lock")
     outs = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
     assert len(outs) > 15
@@ -74,7 +75,7 @@ def state(project: Project) -> dict[str, str]:
 
 
 def files(project: Project) -> set[str]:
-    """All files but those of git, DVC and MLflow, whose number is their own business."""
+    """List all files but those of git, DVC and MLflow, which keep files of their own."""
     skipped = {".git", ".dvc", "mlartifacts", "__pycache__"}
     found = set()
     for path in project.folder.rglob("*"):
@@ -85,7 +86,7 @@ def files(project: Project) -> set[str]:
 
 
 def check(project: Project, reference: Project) -> Iterator[str]:
-    """What differs from a project whose chain nobody disturbed."""
+    """Describe each difference from a project whose pipeline nobody disturbed."""
     project.run("tools.repair_dvc")
     done = project.run("dvc", "repro", "report")
     if done.returncode:
@@ -96,7 +97,7 @@ def check(project: Project, reference: Project) -> Iterator[str]:
     again = project.run("dvc", "repro", "report")
     if "Running stage" in again.stdout or again.returncode:
         yield f"`dvc repro` does not find it up to date: {again.stdout}{again.stderr}"
-    # Locks are files that stay; each is empty.
+    # Empty lock files stay.
     extra = {name for name in files(project) - files(reference) if not name.endswith(".lock")}
     yield from (f"{name} is left" for name in sorted(extra))
     runs = project.tracked()
@@ -112,13 +113,13 @@ def check(project: Project, reference: Project) -> Iterator[str]:
 def series(
     folder: Path, reference: Project, seed: int, count: int, hows: Sequence[str] = tuple(HOW)
 ) -> Outcome:
-    """Disturb `dvc repro` at random moments until it is through, check, and begin anew.
+    """Disturb `dvc repro` at random times until it has finished, check it, and begin again.
 
     Args:
-        folder: where the projects are made.
-        reference: one whose chain nobody disturbed.
-        seed: of the moments, the signals and whom they hit.
-        count: of faults, at least.
+        folder: folder in which the projects are made.
+        reference: a project whose pipeline nobody disturbed.
+        seed: seed of the times, the signals and their targets.
+        count: number of faults, at least.
         hows: names of signals.
     """
     rng, outcome = random.Random(seed), Outcome()  # noqa: S311
@@ -135,14 +136,14 @@ def series(
 
 
 def _disturbed(project: Project, rng: random.Random, hows: Sequence[str], outcome: Outcome) -> bool:
-    """Run `dvc repro` with a fault, unless it is through before that; then say so.
+    """Run `dvc repro` with faults, and return whether it finished.
 
-    It goes on after some, such as Ctrl-C that reaches `dvc` alone: then comes another.
+    It continues after some faults, such as Ctrl-C that reaches `dvc` alone. Then another follows.
     """
     log = project.folder / ".git/repro.log"
     faults: list[str] = []
-    mended = project.run("tools.repair_dvc")  # as `make repro` does
-    assert mended.returncode == 0, mended.stderr
+    repaired = project.run("tools.repair_dvc")  # as `make repro` does
+    assert repaired.returncode == 0, repaired.stderr
     with open(log, "w+", encoding="utf-8") as output, running(project, output) as dvc:
         while not _wait(dvc, rng.uniform(0.3, rng.choice(_REACHES))):
             how, target = rng.choice(hows), rng.choice(TARGETS)
@@ -151,30 +152,30 @@ def _disturbed(project: Project, rng: random.Random, hows: Sequence[str], outcom
             if _wait(dvc, 10):
                 break
         ended = dvc.wait(timeout=HANGS)
-    told = log.read_text(encoding="utf-8")
-    # A signal may also hit DVC, or Python before it has come to our code.
-    if "Traceback" in told and f'File "{project.folder}/' in told:
-        outcome.failures.append(f"{faults}: a traceback: {told[-1500:]}")
-    if not faults and ended and _ORPHAN not in told:
-        outcome.failures.append(f"`dvc repro` after a fault failed: {told[-600:]}")
-    if rng.random() < 0.5:  # else the next one meets the orphan at its work
+    printed = log.read_text(encoding="utf-8")
+    # A signal may also hit DVC, or Python before it runs our code.
+    if "Traceback" in printed and f'File "{project.folder}/' in printed:
+        outcome.failures.append(f"{faults}: a traceback: {printed[-1500:]}")
+    if not faults and ended and _ORPHAN not in printed:
+        outcome.failures.append(f"`dvc repro` after a fault failed: {printed[-600:]}")
+    if rng.random() < 0.5:  # otherwise the next `dvc repro` meets the orphan
         wait_for_orphans(project)
     return ended == 0
 
 
 def run_repro(project: Project, outcome: Outcome, what: str) -> str:
-    """Run `dvc repro` without a fault, note it if it fails, and return what it told."""
+    """Run `dvc repro` without a fault, note a failure, and return what it printed."""
     project.run("tools.repair_dvc")
     done = project.run("dvc", "repro", "report")
-    told = done.stdout + done.stderr
-    if done.returncode or "Traceback" in told:
-        outcome.failures.append(f"after {what}, `dvc repro` failed: {told[-600:]}")
-    return told
+    printed = done.stdout + done.stderr
+    if done.returncode or "Traceback" in printed:
+        outcome.failures.append(f"after {what}, `dvc repro` failed: {printed[-600:]}")
+    return printed
 
 
 @contextmanager
 def running(project: Project, output: IO[str]) -> Iterator["subprocess.Popen[str]"]:
-    """`dvc repro` in a session of its own."""
+    """Run `dvc repro` in a process session of its own."""
     with subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro", "report"],
         cwd=project.folder,
@@ -183,18 +184,18 @@ def running(project: Project, output: IO[str]) -> Iterator["subprocess.Popen[str
         stderr=output,
         text=True,
         start_new_session=True,
-        # What runs in the background of a shell has it ignored, and children inherit that.
+        # A shell ignores SIGINT in background jobs, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as dvc:
         try:
             yield dvc
-        except BaseException:  # it would be waited for
+        except BaseException:  # otherwise `with` would wait for its end
             os.killpg(dvc.pid, signal.SIGKILL)
             raise
 
 
 def _wait(process: "subprocess.Popen[str]", seconds: float) -> bool:
-    """Whether a process ended within `seconds`."""
+    """Tell whether a process ended within `seconds`."""
     try:
         process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -203,13 +204,13 @@ def _wait(process: "subprocess.Popen[str]", seconds: float) -> bool:
 
 
 def stages(folder: Path) -> list[psutil.Process]:
-    """The processes of this project's stages, orphans included."""
+    """List the processes of a project's stages, orphans included."""
     everything = psutil.process_iter(["cwd"])
     return [p for p in everything if p.info["cwd"] == str(folder) and _stage(p)]
 
 
 def _send(dvc: "subprocess.Popen[str]", number: signal.Signals, target: str) -> str:
-    """Send a signal and say what ran."""
+    """Send a signal and return the name of the stage that ran."""
     inside = {
         child: name
         for child in psutil.Process(dvc.pid).children(recursive=True)
@@ -226,7 +227,7 @@ def _send(dvc: "subprocess.Popen[str]", number: signal.Signals, target: str) -> 
 
 
 def _stage(process: psutil.Process) -> str:
-    """Name of the stage that a process runs, or ""."""
+    """Name the stage that a process runs; "" if it runs none."""
     try:
         command = process.cmdline()
     except psutil.NoSuchProcess:

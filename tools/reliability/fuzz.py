@@ -1,8 +1,8 @@
-"""Files as an enemy would write them: atheris looks for bytes that reach new code.
+"""Files as an attacker would write them: atheris looks for bytes that reach new code.
 
 `python -m tools.reliability.fuzz FOLDER 1000 1 vocab.json` tries 1,000 vocabularies with seed 1 and
-works in FOLDER. Whatever is read must give one clear error or a result that holds; anything else
-ends the process with the bytes that did it.
+works in FOLDER. Each file must give one clear error or a valid result. Anything else ends the
+process, and atheris keeps the bytes.
 """
 
 import atexit
@@ -56,7 +56,7 @@ def _trainer() -> Trainer:
 
 @cache
 def whole() -> Path:
-    """A folder with one sound file of each kind."""
+    """Make a folder with one valid file of each kind."""
     folder = Path(tempfile.mkdtemp(prefix="nanopoet-whole-"))
     atexit.register(shutil.rmtree, folder)
     shutil.copy(ROOT / "params.yaml", folder)
@@ -80,7 +80,7 @@ def whole() -> Path:
     return folder
 
 
-# A reader asserts what must hold of a result.
+# A reader asserts what must be true of its result.
 
 
 def _params(folder: Path) -> None:
@@ -109,7 +109,7 @@ def _texts(folder: Path) -> None:
     assert all(isinstance(text, str) for text in read_texts(folder / "baseline_poems.json"))
 
 
-def _twins(folder: Path) -> None:
+def _duplicates(folder: Path) -> None:
     assert set(load_duplicates(folder / "val_duplicates.json", 2)) <= {"exact", "near", None}
 
 
@@ -125,7 +125,7 @@ def _arrays(folder: Path) -> None:
 
 
 def _model(folder: Path) -> None:
-    """What is taken for a model is the one that was saved."""
+    """Whatever loads is the model that was saved."""
     model, tokenizer = load_model(folder)
     expected, _ = load_model(whole())
     assert tokenizer.digest == TOKENIZER.digest
@@ -135,7 +135,7 @@ def _model(folder: Path) -> None:
 
 
 def _state(folder: Path) -> None:
-    """The digest is made to fit, as only somebody who means it can."""
+    """Give the file the name of its digest, as an attacker would."""
     digest = hashlib.sha256((folder / "state.safetensors").read_bytes()).hexdigest()
     (folder / "state.safetensors").replace(folder / f"step_00000003.{digest}.safetensors")
     trainer = _trainer()
@@ -144,7 +144,7 @@ def _state(folder: Path) -> None:
 
 
 def _archive(folder: Path) -> None:
-    """Compressed here: bytes that are no archive of gzip are refused at once."""
+    """Compress the file first, because bytes that are not gzip are refused at once."""
     with gzip.open(folder / "corpus.tgz", "wb", compresslevel=1) as file:
         file.write((folder / "corpus.tar").read_bytes())
     for poem in read_corpus(folder / "corpus.tgz", Counter()):
@@ -156,7 +156,7 @@ TARGETS: dict[str, Callable[[Path], None]] = {
     "poems.jsonl": _poems,
     "vocab.json": _vocab,
     "baseline_poems.json": _texts,
-    "val_duplicates.json": _twins,
+    "val_duplicates.json": _duplicates,
     "history.csv": _history,
     "evaluations.csv": _history,
     "samples.json": _history,
@@ -167,14 +167,14 @@ TARGETS: dict[str, Callable[[Path], None]] = {
     "state.safetensors": _state,
     "corpus.tar": _archive,
 }
-"""File → what reads it and asserts what must hold."""
+"""File → function that reads it and asserts what must be true."""
 
 
 def attempt(name: str, raw: bytes) -> str:
     """Read a folder in which one file has other bytes.
 
     Returns:
-        "read" or "refused".
+        `read` or `refused`.
     """
     with tempfile.TemporaryDirectory(prefix="nanopoet-fuzz-") as temporary:
         folder = Path(temporary)
@@ -191,26 +191,33 @@ def attempt(name: str, raw: bytes) -> str:
 
 
 def fuzz(names: Iterable[str], runs: int, seed: int, folder: Path) -> dict[str, tuple[int, str]]:
-    """Try `runs` inputs for each kind of file in processes of their own, which work in `folder`.
+    """Try `runs` inputs for each kind of file, each kind in a process of its own.
+
+    Args:
+        names: kinds of files.
+        runs: number of inputs for each.
+        seed: seed of atheris.
+        folder: working folder of the processes.
 
     Returns:
-        kind → how many were tried, and what went wrong, "" if nothing.
+        kind → number of inputs, and the log of a failure, empty if there was none.
     """
     command = [sys.executable, "-m", "tools.reliability.fuzz", folder, runs, seed, *names]
     subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
     results = {}
     for name in names:
-        told = (folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-        tried = re.findall(r"^Done (\d+) runs", told, re.MULTILINE)
-        results[name] = (int(tried[-1]), "") if tried else (0, told[:3000])
+        log = (folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+        tried = re.findall(r"^Done (\d+) runs", log, re.MULTILINE)
+        results[name] = (int(tried[-1]), "") if tried else (0, log[:3000])
     return results
 
 
 def main() -> None:
+    """Fuzz the kinds of files that the command line names."""
     folder, runs, seed, *names = sys.argv[1:]
     torch.set_num_threads(1)
     whole()
-    # Instrumented modules take seconds to import: once is enough for all.
+    # Instrumented modules take seconds to import, so the children share them.
     for name in tqdm(names, unit="kind", disable=None, desc="fuzzing"):
         child = os.fork()
         if child == 0:

@@ -1,4 +1,4 @@
-"""Many clients, many evaluations, many poems: no error, and memory that stays where it was."""
+"""Many clients, many evaluations, many poems: no error, and memory that does not grow."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from tests.support.project import Project
 
 @contextmanager
 def serve(project: Project) -> Iterator[tuple[str, psutil.Process]]:
-    """The best model of a project as `mlflow models serve` serves it: address and process."""
+    """Serve the best model of a project with `mlflow models serve`; give address and process."""
     port = str(browser.free_port())
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--port", port]
     command += ["--model-uri", "models:/nanopoet@best", "--env-manager", "local"]
@@ -51,12 +51,12 @@ def serve(project: Project) -> Iterator[tuple[str, psutil.Process]]:
 
 @dataclass
 class Served:
-    """What clients saw of a server.
+    """Answers of a server to its clients.
 
     Attributes:
-        seconds: of each answer.
-        failures: answers that were none.
-        memory: resident bytes of the server's processes, as time goes on.
+        seconds: time of each answer.
+        failures: errors instead of answers.
+        memory: resident bytes of the server's processes, measured again and again.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Served:
     memory: list[int] = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
-        """What a person wants to know; memory early and late shows a leak."""
+        """Summarise the answers. A leak would show as more memory in the last quarter."""
         quarter = max(1, len(self.memory) // 4)
         return {
             "answers": len(self.seconds),
@@ -76,7 +76,7 @@ class Served:
 
 
 def serve_load(project: Project, clients: int, seconds: float) -> Served:
-    """`clients` ask a served model for poems, each as soon as it has its answer."""
+    """Let clients ask a served model for poems, each again as soon as it has its answer."""
     served = Served()
     with serve(project) as (address, process):
         end = time.monotonic() + seconds
@@ -86,7 +86,7 @@ def serve_load(project: Project, clients: int, seconds: float) -> Served:
             while time.monotonic() < end:
                 try:
                     served.seconds.append(_ask(address, rng))
-                except Exception as error:  # whatever it is, it is told
+                except Exception as error:  # any error is a failure of the server
                     served.failures.append(repr(error))
 
         threads = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]
@@ -101,7 +101,7 @@ def serve_load(project: Project, clients: int, seconds: float) -> Served:
 
 
 def _ask(address: str, rng: random.Random) -> float:
-    """Seconds of an answer, which has to hold what was asked for."""
+    """Ask for poems, check the answer, and return its time in seconds."""
     count = rng.randint(1, 4)
     wish = {"count": count, "max_new_tokens": rng.randint(1, 64), "seed": rng.randint(0, 10**6)}
     body = {"dataframe_records": [{"prompt": "春"}, {"prompt": ""}], "params": wish}
@@ -126,7 +126,7 @@ def _memory(process: psutil.Process) -> int:
 
 
 def many_evaluations(project: Project, count: int) -> dict[str, Any]:
-    """Train with a look at the validation loss, and samples, at each of `count` steps."""
+    """Train for `count` steps with an evaluation and samples at each."""
     project.set(pretrain={"max_steps": count, "eval_every": 1, "checkpoint_every": 100})
     done = project.run("stages.pretrain")
     assert done.returncode == 0, done.stderr
@@ -141,10 +141,10 @@ def many_evaluations(project: Project, count: int) -> dict[str, Any]:
 
 
 def enlarge(source: Path, target: Path, times: int, seed: int = 0) -> int:
-    """Write a corpus `times` as large: each poem again and again, with noise; return its poems.
+    """Write a corpus that is `times` as large, and return its number of poems.
 
-    In each copy, two characters in three come from the poem before, so that forms and the
-    frequencies of characters stay what they are and most poems are not duplicates.
+    Each copy of a poem takes two characters in three from the poem before. So forms and
+    frequencies of characters stay the same, and most poems are not duplicates.
     """
     rng = random.Random(seed)  # noqa: S311
     written = 0
@@ -173,13 +173,13 @@ STREAMING = ("load", "split", "tokenize", "encode")
 
 
 def stages_by_size(project: Project, corpus: str) -> dict[str, dict[str, float]]:
-    """Seconds and peak memory (MB) of each stage up to `encode`, on a corpus in the project."""
+    """Measure seconds and peak memory (MB) of each stage up to `encode` on a corpus."""
     project.set(load={"source": corpus})
     return {stage: _measure(project, stage) for stage in STREAMING}
 
 
 def _measure(project: Project, stage: str) -> dict[str, float]:
-    """The peak comes from the kernel, of the one child of a process that has no other."""
+    """Run one stage. The kernel reports the peak memory of a process that is an only child."""
     script = f"""
 import json, resource, subprocess, sys, time
 start = time.monotonic()

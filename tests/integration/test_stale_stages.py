@@ -1,0 +1,137 @@
+"""A changed parameter reruns the stages that read it, and no others."""
+
+import pytest
+from dvc.repo import Repo
+
+from nanopoet.corpus.poems import write_poems
+from nanopoet.params import load_params
+from tests.support.params import SMALL
+from tests.support.poems import make_poems
+from tests.support.project import ROOT, Project
+
+STALE: dict[str, tuple[object, str]] = {
+    "fetch.package": ("other", "fetch"),
+    "fetch.version": ("2.0.2", "fetch"),
+    "fetch.integrity": ("sha512-" + "A" * 86 + "==", "fetch"),
+    "load.source": ("other.jsonl", "load"),
+    "split.val_every": (5, "split"),
+    "split.duplicates": ("together", "split"),
+    "encode.separators": (False, "encode"),
+    "pretrain.architecture": ("classic", "pretrain"),
+    "pretrain.emb_size": (32, "pretrain"),
+    "pretrain.block_size": (16, "pretrain"),
+    "pretrain.layer_num": (1, "pretrain"),
+    "pretrain.head_num": (4, "pretrain"),
+    "pretrain.kv_head_num": (2, "pretrain"),
+    "pretrain.previous_token_heads": ([], "pretrain"),
+    "pretrain.mlp_size": (16, "pretrain"),
+    "pretrain.dropout": (0.1, "pretrain"),
+    "pretrain.max_steps": (7, "pretrain"),
+    "pretrain.batch_size": (2, "pretrain"),
+    "pretrain.micro_batch_size": (1, "pretrain"),
+    "pretrain.activation_checkpointing": (True, "pretrain"),
+    "pretrain.windows": ("random", "pretrain"),
+    "pretrain.optimizer": ("adamw", "pretrain"),
+    "pretrain.lr": (1e-3, "pretrain"),
+    "pretrain.embedding_lr": (1e-3, "pretrain"),
+    "pretrain.character_features": ([], "pretrain"),
+    "pretrain.muon_lr": (1e-3, "pretrain"),
+    "pretrain.muon_momentum": (0.5, "pretrain"),
+    "pretrain.beta1": (0.5, "pretrain"),
+    "pretrain.beta2": (0.9, "pretrain"),
+    "pretrain.warmup_steps": (2, "pretrain"),
+    "pretrain.decay": (0.25, "pretrain"),
+    "pretrain.weight_decay": (0.1, "pretrain"),
+    "pretrain.eval_every": (3, "pretrain"),
+    "pretrain.eval_windows": (2, "pretrain"),
+    "pretrain.sample_prompts": (["山"], "pretrain"),
+    "pretrain.sample_length": (10, "pretrain"),
+    "pretrain.checkpoint_every": (5, "pretrain"),
+    "pretrain.torchrun": ("--standalone --nproc-per-node 2", "pretrain"),
+    "pretrain.device": ("auto", "pretrain"),
+    "pretrain.precision": ("auto", "pretrain"),
+    "pretrain.compile": ("on", "pretrain"),
+    "pretrain.seed": (1, "pretrain"),
+    "baseline.order": (3, "baseline"),
+    "evaluate.context": (4, "evaluate"),
+    "evaluate.batch_size": (2, "evaluate"),
+    "evaluate.sample_count": (3, "baseline evaluate"),
+    "evaluate.sample_length": (9, "baseline evaluate"),
+    "evaluate.device": ("auto", "evaluate"),
+    "evaluate.precision": ("auto", "evaluate"),
+    "evaluate.temperature": (0.5, "evaluate"),
+    "evaluate.seed": (1, "baseline evaluate"),
+}
+"""Parameter → another value, and the stages that become stale at once.
+
+The stages after them run if their inputs differ.
+"""
+
+
+def test_the_table_names_every_leaf() -> None:
+    params = load_params(ROOT / "params.yaml").model_dump()
+    assert set(STALE) == {f"{section}.{leaf}" for section in params for leaf in params[section]}
+
+
+@pytest.mark.parametrize("leaf", STALE)
+def test_a_parameter_makes_its_stage_stale(unchanged: Project, leaf: str) -> None:
+    value, stages = STALE[leaf]
+    section, name = leaf.split(".")
+    write_poems(unchanged.folder / "other.jsonl", make_poems(40, seed=2))
+    always = {"fetch"}  # it never ran here, because the corpus is the user's own
+    assert _stale(unchanged) == always
+    unchanged.set(**{section: {name: value}})
+    load_params(unchanged.folder / "params.yaml")
+    assert _stale(unchanged) == always | set(stages.split())
+
+
+def _stale(project: Project) -> set[str]:
+    """Name the stages that DVC would run."""
+    with Repo(str(project.folder)) as repo:
+        return {name.split(":")[-1] for name in repo.status()}
+
+
+def test_a_change_reruns_what_follows_and_undoing_it_runs_nothing(unchanged: Project) -> None:
+    before, runs_before = unchanged.metrics("evaluate"), len(unchanged.tracked())
+    original = (unchanged.folder / "params.yaml").read_bytes()
+    unchanged.set(pretrain={"lr": 1e-3})
+    assert unchanged.repro() == ["pretrain", "evaluate", "report"]
+    assert unchanged.metrics("evaluate") != before
+    runs = unchanged.tracked()
+    assert len(runs) == runs_before + 1
+    assert runs[-1]["params"]["pretrain.lr"] == "0.001"
+
+    (unchanged.folder / "params.yaml").write_bytes(original)
+    assert unchanged.repro() == []
+    assert unchanged.metrics("evaluate") == before
+
+    # `evaluate` alone is stale. Params of an MLflow run cannot change, so it makes another run.
+    unchanged.set(evaluate={"seed": 5})
+    assert unchanged.repro() == ["baseline", "evaluate", "report"]
+    # Run again, as after a lost metrics file, it finds that run.
+    assert unchanged.run("stages.evaluate").returncode == 0
+    runs = unchanged.tracked()
+    assert len(runs) == runs_before + 2
+    assert runs[-1]["params"]["evaluate.seed"] == "5"
+    assert runs[-1]["train"] == list(range(SMALL["pretrain"]["max_steps"]))
+
+
+@pytest.mark.slow
+def test_a_recipe_runs_beside_the_workspace(unchanged: Project) -> None:
+    folder, before = unchanged.folder, unchanged.metrics("pretrain")
+    runs_before = len(unchanged.tracked())
+    recipes = "quick: {pretrain: {max_steps: 3, optimizer: adamw}, encode: {separators: false}}"
+    (folder / "recipes.yaml").write_text(recipes, encoding="utf-8")
+    unchanged.commit()
+    options = unchanged.run("nanopoet.recipes", "quick").stdout.split()
+    assert len(options) == 6
+    done = unchanged.run("dvc", "exp", "run", "--temp", "--name", "quick", *options, "report")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert unchanged.metrics("pretrain") == before
+    assert _stale(unchanged) == {"fetch"}
+    *_, run = unchanged.tracked()
+    assert len(unchanged.tracked()) == runs_before + 1
+    assert run["status"] == "FINISHED"
+    assert run["params"]["pretrain.optimizer"] == "adamw"
+    assert run["train"] == [0, 1, 2]
+    assert "evaluate/nats_per_character" in run["metrics"]
