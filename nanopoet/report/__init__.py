@@ -1,1 +1,1 @@
-"""The page that shows the results of one training."""
+"""The report on one training: a page and its charts."""

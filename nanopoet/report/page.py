@@ -1,7 +1,7 @@
-"""One page that says what a model knows, in a file that needs nothing else."""
+"""The report: one HTML page with the results of a training, charts included."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -9,38 +9,57 @@ from nanopoet.prosody.annotate import mark
 from nanopoet.report.charts import NATS, bars_chart, calibration_chart, loss_chart
 from nanopoet.training.history import StepRecord
 
+Figures = Mapping[str, Any]
+"""The content of a JSON file of metrics."""
+
+
+class Measure(NamedTuple):
+    """A measure of written poems, as the report names it.
+
+    Attributes:
+        text: in English.
+        chinese: in Chinese.
+        more_is_better: None if the figure of poems by people is the aim.
+    """
+
+    text: str
+    chinese: str
+    more_is_better: bool | None
+
+
 MEASURES = {
-    "regular": ("in a regular form", "絕句、律詩", True),
-    "rhyme": ("even lines rhyme in one group", "平水韻", True),
-    "rhyme_distinct": ("no rhyme character twice", "不重韻", True),
-    "tones_alternate": ("lines with alternating tones", "二四六分明", True),
-    "tones_oppose": ("couplets with opposite tones", "對", True),
-    "tones_adhere": ("couplets that adhere", "粘", True),
-    "regulated": ("all three throughout the poem", "合律", True),
-    "repeated_characters": ("characters repeated in a poem", "重字", False),
-    "known_shape": ("line lengths as in some training poem", "合體", True),
-    "distinct_1": ("different characters of all", "distinct-1", None),
-    "distinct_2": ("different pairs of all", "distinct-2", None),
-    "longest_copy": ("longest passage from training, characters", "襲用", None),
-    "lines_in_train": ("lines that stand in training poems", "襲句", None),
-    "copies": ("poems half or more of which is one passage", "抄襲", False),
-    "unknown_characters": ("characters without a known reading", "未詳", None),
+    "regular": Measure("in a regular form", "絕句、律詩", True),
+    "rhyme": Measure("even lines rhyme in one group", "平水韻", True),
+    "rhyme_distinct": Measure("no rhyme character twice", "不重韻", True),
+    "tones_alternate": Measure("lines with alternating tones", "二四六分明", True),
+    "tones_oppose": Measure("couplets with opposite tones", "對", True),
+    "tones_adhere": Measure("couplets that adhere", "粘", True),
+    "regulated": Measure("all three throughout the poem", "合律", True),
+    "repeated_characters": Measure("characters repeated in a poem", "重字", False),
+    "known_shape": Measure("line lengths as in some training poem", "合體", True),
+    "distinct_1": Measure("different characters of all", "distinct-1", None),
+    "distinct_2": Measure("different pairs of all", "distinct-2", None),
+    "longest_copy": Measure("longest passage from training, characters", "襲用", None),
+    "lines_in_train": Measure("lines that stand in training poems", "襲句", None),
+    "copies": Measure("half or more is one training passage", "抄襲", False),
+    "unknown_characters": Measure("characters without a known reading", "未詳", None),
 }
-"""Measure → what it says, in Chinese, whether more is better (None: compare with people)."""
+"""The measures of `evaluate.verse`, in the order of the table."""
 
 SOURCES = {"model": "the model", "human": "people", "ngram": "n-grams"}
+"""The writers of the compared poems."""
 
 
 def render_report(
     *,
-    evaluate: Mapping[str, Any],
-    baseline: Mapping[str, Any],
-    pretrain: Mapping[str, Any],
-    poems: Mapping[str, Any],
-    config: Mapping[str, Any],
+    evaluate: Figures,
+    baseline: Figures,
+    pretrain: Figures,
+    poems: Figures,
+    config: Figures,
     records: Sequence[StepRecord],
 ) -> str:
-    """HTML, with all charts in it.
+    """Render the report as HTML that loads nothing else.
 
     Args:
         evaluate: `metrics/evaluate.json`.
@@ -48,13 +67,11 @@ def render_report(
         pretrain: `metrics/pretrain.json`.
         poems: `data/examples.json`.
         config: `config.json` of the model.
-        records: the course of its training.
+        records: the history of its training.
     """
     environment = Environment(
         loader=PackageLoader("nanopoet", "templates"), autoescape=True, undefined=StrictUndefined
     )
-    highest = list(baseline)[-1]
-    verse = evaluate["verse"]
     return environment.get_template("report.html.jinja").render(
         model=config["model"],
         evaluate=evaluate,
@@ -67,29 +84,36 @@ def render_report(
             source: {rank: poem | {"lines": mark(poem["text"])} for rank, poem in chosen.items()}
             for source, chosen in poems.items()
         },
-        charts={
-            "loss": loss_chart(records),
-            "calibration": calibration_chart(evaluate["calibration"]),
-            "forms": bars_chart(
-                {
-                    "this model": evaluate["nats_per_character_by_form"],
-                    _plain(highest): baseline[highest]["nats_per_character_by_form"],
-                },
-                NATS,
-            ),
-            "shares": bars_chart(
-                {SOURCES[name]: _shares(verse[name]) for name in SOURCES},
-                "share of poems",
-                format="%",
-            ),
-        },
+        charts=_charts(evaluate, baseline, records),
     )
 
 
+def _charts(evaluate: Figures, baseline: Figures, records: Sequence[StepRecord]) -> dict[str, str]:
+    """Draw the charts of the report as SVG."""
+    highest = list(baseline)[-1]
+    losses = {
+        "this model": evaluate["nats_per_character_by_form"],
+        _plain(highest): baseline[highest]["nats_per_character_by_form"],
+    }
+    shares = {text: _shares(evaluate["verse"][name]) for name, text in SOURCES.items()}
+    return {
+        "loss": loss_chart(records),
+        "calibration": calibration_chart(evaluate["calibration"]),
+        "forms": bars_chart(losses, NATS),
+        "shares": bars_chart(shares, "share of poems", format="%"),
+    }
+
+
 def _plain(name: str) -> str:
+    """Spell out the name of a baseline.
+
+    >>> _plain("kneser_ney_5")
+    'Kneser–Ney 5'
+    """
     return name.replace("kneser_ney_", "Kneser–Ney ")
 
 
-def _shares(figures: Mapping[str, Any]) -> dict[str, float]:
+def _shares(figures: Figures) -> dict[str, float]:
+    """Return the share of the poems in each form, and of the others."""
     shares = {form: each["share"] for form, each in figures["by_form"].items()}
     return shares | {"others": 1 - figures["regular"]}
