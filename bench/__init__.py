@@ -1,1 +1,1 @@
-"""Comparisons that anyone can rerun: `make bench`."""
+"""Comparisons of speed and results that anyone can rerun: `make bench`."""

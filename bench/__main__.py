@@ -1,6 +1,6 @@
-"""Every comparison in one go: `python -m bench`, with `--device cuda` on a GPU.
+"""All comparisons: `python -m bench`, with `--device cuda` on a GPU.
 
-Prints the tables and writes them, with a picture, to docs/bench-<device>.md and .png.
+The command prints the tables and writes them, with a picture, to docs/bench-<device>.md and .png.
 """
 
 import argparse
@@ -26,6 +26,7 @@ Curves = dict[str, list[dict[str, float]]]
 
 
 def main() -> None:
+    """Run the comparisons and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=["cpu", "cuda", "mps"], default="cpu")
     parser.add_argument("--without-data", action="store_true", help="leave out the data stages")
@@ -66,21 +67,21 @@ def _where(device: torch.device) -> str:
 
 def _training(device: torch.device) -> str:
     rows = speed.measure_all(device.type)
-    seed = rows[0]["tokens_per_second"]
+    notebook = rows[0]["tokens_per_second"]
     lines = [
-        "| training, 64 × 256 tokens a step | tokens/s | × seed | first step, s | peak, GB |",
+        "| training, 64 × 256 tokens a step | tokens/s | × notebook | first step, s | peak, GB |",
         "|---|---|---|---|---|",
     ]
     for row in rows:
         tokens = row["tokens_per_second"]
         lines.append(
-            f"| {row['name']} | {tokens:,.0f} | {tokens / seed:.2f} | {row['first_step']:.1f} "
+            f"| {row['name']} | {tokens:,.0f} | {tokens / notebook:.2f} | {row['first_step']:.1f} "
             f"| {row['peak_gb']:.2f} |"
         )
     for row in rows:
         if "share" in row:
             lines.append(
-                f"\n`{row['name']}` computes {row['share']:.3f} of what the bf16 products of its "
+                f"\n`{row['name']}` computes {row['share']:.3f} of what the bf16 matmuls of its "
                 f"shapes reach alone ({row['matmul_rate'] / 1e9:,.0f} GFLOP/s)."
             )
     return "\n".join(lines)
@@ -88,7 +89,7 @@ def _training(device: torch.device) -> str:
 
 def _generation(device: torch.device) -> str:
     rates = generation.measure_all(device.type)
-    lines = ["| writing poems of 250 characters | characters/s | × seed |", "|---|---|---|"]
+    lines = ["| writing poems of 250 characters | characters/s | × notebook |", "|---|---|---|"]
     for name, rate in rates.items():
         lines.append(f"| {name} | {rate:,.0f} | {rate / rates['notebook']:.1f} |")
     return "\n".join(lines)

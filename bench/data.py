@@ -1,7 +1,7 @@
-"""The data stages against plain baselines, timed in turn in one run on one machine.
+"""The data stages against plain baselines, timed in turn in one process.
 
-Ratios are what counts: seconds differ from machine to machine. `python -m bench.data` is a process
-without what other comparisons leave in memory, which Python's garbage collector would look at.
+Ratios count, because seconds differ from machine to machine. `python -m bench.data` is a process of
+its own: Python's garbage collector would scan the objects of other comparisons.
 """
 
 import gc
@@ -27,7 +27,7 @@ ROUNDS = 3
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """The time that `work` takes, the best of several rounds."""
+    """Time a function and return the shortest of `ROUNDS` times in seconds."""
     times = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
@@ -37,7 +37,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def decompress_and_parse() -> None:
-    """The floor of `load`: stream the archive and parse the members that it reads."""
+    """Stream the archive and parse the members that `load` reads, which is the least it can do."""
     with tarfile.open(ARCHIVE, "r:gz") as archive:
         for member in archive:
             if any(part in member.name for part in ("/quantangshi/poet.", "/ci.song.", "/shijing")):
@@ -47,23 +47,23 @@ def decompress_and_parse() -> None:
 
 
 def load() -> None:
-    """What the stage does."""
+    """Read the corpus and write it as the stage `load` does."""
     write_poems(OUT, read_corpus(ARCHIVE, Counter()))
 
 
 def id_table(poems: list[Poem]) -> dict[str, int]:
-    """The seed's dictionary from character to id."""
+    """Make the notebook's dictionary from character to id."""
     characters = sorted({character for poem in poems for character in "".join(_fields(poem))})
     return {character: i for i, character in enumerate(characters)}
 
 
 def encode_per_character(text: str, id_of: dict[str, int]) -> list[int]:
-    """The seed's way: one dictionary look-up for each character."""
+    """Encode as the notebook does, with one dictionary look-up for each character."""
     return [id_of[character] for character in text]
 
 
 def peak_memory_of_load() -> float:
-    """Peak resident memory of `load` in a process of its own, in MB."""
+    """Measure the peak resident memory of `load` in a process of its own, in MB."""
     script = "import bench.data as b, bench.memory as m; b.load(); print(m.peak_bytes())"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -76,13 +76,13 @@ def _fields(poem: Poem) -> tuple[str, ...]:
 
 
 def require_archive() -> None:
-    """Raise a NanopoetError where there is nothing to load."""
+    """Raise a NanopoetError if the archive is missing."""
     if not ARCHIVE.exists():
         raise NanopoetError(f"{ARCHIVE} does not exist; run `dvc repro fetch`")
 
 
 def table() -> str:
-    """Measure, and put the figures into a table."""
+    """Measure everything and return a Markdown table."""
     require_archive()
     OUT.parent.mkdir(exist_ok=True)
     rows: list[tuple[str, float, float, str]] = []

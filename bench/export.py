@@ -1,7 +1,7 @@
 """A model before and after its export: `python -m bench.export`, after `make repro`.
 
-The validation poems go through nanopoet, `transformers` and llama.cpp, which must tokenize all of
-them alike, give a hundred of them the same probabilities, and continue these with the same text.
+nanopoet, `transformers` and llama.cpp tokenize the validation poems. For a hundred of them they
+also compute probabilities and continue the text. All results must be the same.
 """
 
 import argparse
@@ -23,20 +23,21 @@ from nanopoet.export.huggingface import export_huggingface
 from nanopoet.models.base import LanguageModel
 from nanopoet.models.checkpoint import load_model
 from nanopoet.models.qwen3 import Qwen3LanguageModel
+from nanopoet.ops.linear import packed
 from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
 
 PROMPT = 5
-"""Characters of a poem that are given to be continued."""
+"""Characters of a poem that the models continue."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a model makes of some poems, before its export.
+    """Results of a model on some poems before its export.
 
     Attributes:
-        ids: of each poem, BEGIN first, as far as `block_size` goes.
-        logits: (T, V) for each of them.
-        written: its first PROMPT characters, continued with the likeliest ones.
+        ids: BEGIN and the ids of each poem, at most `block_size`.
+        logits: (T, V) of each poem.
+        written: the first PROMPT characters of each poem, continued with the likeliest ids.
     """
 
     ids: list[list[int]]
@@ -45,6 +46,7 @@ class Sample:
 
     @property
     def prompts(self) -> list[list[int]]:
+        """BEGIN and the first PROMPT ids of each poem."""
         return [ids[: 1 + PROMPT] for ids in self.ids]
 
 
@@ -52,22 +54,23 @@ class Sample:
 def compare(
     model: LanguageModel, tokenizer: CharTokenizer, texts: Sequence[str], count: int
 ) -> dict[str, float]:
-    """How far apart a model is from itself after its export.
+    """Compare a model with its exports.
 
     Args:
         model: in evaluation mode, on the CPU.
-        tokenizer: its vocabulary, which has all characters of the texts.
-        texts: to be tokenized.
-        count: so many of them, evenly spread, are scored and continued.
+        tokenizer: has all characters of the texts.
+        texts: tokenized by each program.
+        count: number of texts, evenly spread, that are scored and continued.
 
     Returns:
-        numbers of texts, the largest absolute differences of logits or of log-probabilities;
-        what concerns llama.cpp is missing for a model that it does not know.
+        numbers of texts, and the largest absolute differences of logits or log-probabilities. The
+        figures of llama.cpp are missing for an architecture that it does not know.
     """
     chosen = np.linspace(0, len(texts) - 1, count).astype(int)
     ids = [[BEGIN_ID, *tokenizer.encode(texts[i])][: model.block_size] for i in chosen]
-    logits = [model(torch.tensor([each]))[0][0] for each in ids]
-    sample = Sample(ids, logits, [_write(model, each[: 1 + PROMPT]) for each in ids])
+    with packed(model):
+        logits = [model(torch.tensor([each]))[0][0] for each in ids]
+        sample = Sample(ids, logits, [_write(model, each[: 1 + PROMPT]) for each in ids])
     encoded = [tokenizer.encode(text) for text in texts]
     figures: dict[str, float] = {"poems": len(texts), "poems_scored": count}
     with TemporaryDirectory() as name:
@@ -103,9 +106,9 @@ def _in_llama_cpp(
 ) -> dict[str, float]:
     differences = []
     for ids, logits in zip(sample.ids, sample.logits, strict=True):
-        begun = ids[: llama.context - 1]  # one more is predicted
-        expected = logits[len(begun) - 1].log_softmax(dim=-1).numpy()
-        values = llama.log_probabilities(begun, len(expected))
+        context = ids[: llama.context - 1]  # the predicted token takes the last place
+        expected = logits[len(context) - 1].log_softmax(dim=-1).numpy()
+        values = llama.log_probabilities(context, len(expected))
         differences.append(float(np.abs(values - expected).max()))
     written = [ids + llama.write(ids, llama.context - len(ids)) for ids in sample.prompts]
     return {
@@ -120,17 +123,18 @@ def _alike(found: list[list[int]], expected: list[list[int]]) -> int:
 
 
 def _write(model: LanguageModel, ids: list[int]) -> list[int]:
-    room = model.block_size - len(ids)
-    written = model.generate(torch.tensor([ids]), room, temperature=0, stop_id=BEGIN_ID)
+    count = model.block_size - len(ids)
+    written = model.generate(torch.tensor([ids]), count, temperature=0, stop_id=BEGIN_ID)
     continued: list[int] = written[0].tolist()
     return continued
 
 
 def main() -> None:
+    """Print the figures of a model folder as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", default="models/poet", help="a model folder")
-    parser.add_argument("--poems", default="data/val.jsonl", help="what to compare on")
-    parser.add_argument("--count", type=int, default=100, help="how many are scored and continued")
+    parser.add_argument("--poems", default="data/val.jsonl", help="poems to compare on")
+    parser.add_argument("--count", type=int, default=100, help="poems to score and continue")
     arguments = parser.parse_args()
     model, tokenizer = load_model(arguments.model)
     texts = [poem["content"] for poem in read_poems(arguments.poems)]

@@ -1,6 +1,6 @@
-"""Characters per second when poems are written, ours against the seed's loop.
+"""Characters per second of generation, ours against the notebook's loop.
 
-Each way of writing has a process of its own: after the seed's loop ours is some percent slower.
+Each is measured in its own process: after the notebook's loop ours is some percent slower.
 """
 
 import argparse
@@ -27,11 +27,11 @@ WAYS: dict[str, tuple[int, Precision]] = {
     "32 at once": (32, "fp32"),
     "32 at once, bf16": (32, "bf16"),
 }
-"""Name → poems at once, precision; the last one where `evaluate` has poems written so."""
+"""Name → poems at once, precision. bf16 is measured if `evaluate` generates in bf16 here."""
 
 
 def measure_all(device: str) -> dict[str, float]:
-    """Characters per second of each way, the seed's first."""
+    """Measure the characters per second of each of `WAYS`."""
     target = torch.device(device)
     _check_greedy(_ours(target), torch.zeros(1, 1, dtype=torch.int64, device=target))
     chosen, _ = choose_precision(load_params().evaluate.precision, target)
@@ -53,12 +53,12 @@ def _check_greedy(model: LanguageModel, context: torch.Tensor) -> None:
         generate(model, context, LENGTH, temperature=0, use_cache=use_cache)
         for use_cache in (True, False)
     ]
-    assert torch.equal(*texts), "the cache changes what is written"
+    assert torch.equal(*texts), "the cache changes the text"
 
 
 def _rate(work: Callable[[], torch.Tensor], characters: int, rounds: int) -> float:
     times = []
-    for _ in range(rounds + 1):  # the first one warms up
+    for _ in range(rounds + 1):  # the first round warms up
         start = time.perf_counter()
         work().cpu()
         times.append(time.perf_counter() - start)
@@ -66,6 +66,7 @@ def _rate(work: Callable[[], torch.Tensor], characters: int, rounds: int) -> flo
 
 
 def main() -> None:
+    """Measure one of `WAYS` and print its characters per second."""
     parser = argparse.ArgumentParser()
     parser.add_argument("way", choices=WAYS)
     parser.add_argument("--device", default="cpu")

@@ -1,4 +1,4 @@
-"""llama.cpp, run in this process by the `xllamacpp` package and asked over loopback."""
+"""llama.cpp as a server in this process, by the `xllamacpp` package."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,7 @@ import xllamacpp
 
 
 class LlamaCpp:
-    """A GGUF file in llama.cpp: one thread of the CPU, and fp32 for what it keeps of a text.
+    """A GGUF file in llama.cpp, on one CPU thread and with an fp32 KV cache.
 
     Args:
         path: the file.
@@ -33,10 +33,10 @@ class LlamaCpp:
         params.port = 0
         self._server = xllamacpp.Server(params)
         self._session = requests.Session()
-        self._session.trust_env = False  # no proxy between us and ourselves
+        self._session.trust_env = False  # no proxy for a server in this process
 
     def ask(self, path: str, question: dict[str, Any]) -> dict[str, Any]:
-        """What llama.cpp's own server answers (its tools/server/README.md)."""
+        """Send a request to llama.cpp's server; its tools/server/README.md describes the API."""
         url = f"{self._server.listening_address}/{path}"
         response = self._session.post(url, json=question, timeout=300)
         response.raise_for_status()
@@ -44,19 +44,19 @@ class LlamaCpp:
         return answer
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, as llama.cpp reads it."""
+        """Tokenize a text."""
         question = {"content": text, "add_special": False, "parse_special": False}
         ids: list[int] = self.ask("tokenize", question)["tokens"]
         return ids
 
     def write(self, ids: list[int], count: int) -> list[int]:
-        """The ids that it takes for the likeliest to follow `ids`, at most `count`."""
+        """Continue `ids` with at most `count` ids, the likeliest each time."""
         question = {"prompt": ids, "n_predict": count, "temperature": 0, "return_tokens": True}
         written: list[int] = self.ask("completion", question)["tokens"]
         return written
 
     def log_probabilities(self, ids: list[int], vocab_size: int) -> npt.NDArray[np.float64]:
-        """(V,) of the token that follows `ids`."""
+        """Return the log-probability of each token after `ids`, (V,), in nats."""
         question = {"prompt": ids, "n_predict": 1, "n_probs": vocab_size, "temperature": 0}
         [answer] = self.ask("completion", question)["completion_probabilities"]
         values = np.full(vocab_size, -math.inf)

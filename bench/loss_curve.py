@@ -1,4 +1,4 @@
-"""models/poet/ → docs/loss.png, the picture in README."""
+"""The loss curve of models/poet as docs/loss.png."""
 
 import json
 import math
@@ -16,6 +16,7 @@ OUT = Path("docs/loss.png")
 
 
 def main() -> None:
+    """Draw the training and validation loss of models/poet."""
     records = read_history("models/poet")
     vocab_size = json.loads(Path("metrics/tokenize.json").read_text(encoding="utf-8"))["vocab_size"]
     val = [(r.step, r.loss_val) for r in records if r.loss_val is not None]

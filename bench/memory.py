@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def peak_bytes() -> int:
-    """Most resident memory so far.
+    """Return the peak resident memory of this process in bytes.
 
-    Linux carries `ru_maxrss` over from the process that started this one, so
-    there the kernel's own high-water mark is read.
+    On Linux a process inherits `ru_maxrss` from its parent, so the kernel's high-water mark (VmHWM)
+    is read there.
     """
     status = Path("/proc/self/status")
     if status.exists():

@@ -1,9 +1,8 @@
-"""The seed's arithmetic, as the baseline of speed and generation.
+"""The arithmetic of the teaching notebook, as the baseline of training and generation speed.
 
-The parameters are those of the classic model; forward pass, update and sampling are
-what the teaching notebook does: attention spelt out in fp32 with dropout on its
-weights, the logits of all positions at once, plain AdamW, and for each new
-character the whole window again.
+The parameters are a `GPTLanguageModel`; forward pass, update and sampling are the notebook's.
+Attention is unfused, in fp32, with dropout on its weights. The logits of all positions exist at
+once. The optimizer is plain AdamW. Each new character takes a forward pass over the whole window.
 """
 
 import torch
@@ -13,10 +12,11 @@ from torch import Tensor
 from nanopoet.models.gpt import Block, CausalSelfAttention, GPTLanguageModel
 
 SIZE = {"emb_size": 256, "block_size": 256, "layer_num": 8, "head_num": 8, "dropout": 0.1}
+"""Arguments of the notebook's model."""
 
 
 def logits(model: GPTLanguageModel, idx: Tensor) -> Tensor:
-    """(B, T) → (B, T, V)"""
+    """Compute the logits of all positions, (B, T) ids → (B, T, V)."""
     positions = model.position_embedding(torch.arange(idx.shape[1], device=idx.device))
     x = model.token_embedding(idx) + positions
     for block in model.blocks:
@@ -42,7 +42,7 @@ def _attention(attn: CausalSelfAttention, x: Tensor) -> Tensor:
 def train_step(
     model: GPTLanguageModel, optimizer: torch.optim.Optimizer, idx: Tensor, targets: Tensor
 ) -> float:
-    """One update; the loss before it."""
+    """Make one update on (B, T) ids and targets; return the loss before it, in nats per token."""
     loss = F.cross_entropy(logits(model, idx).flatten(0, 1), targets.flatten())
     optimizer.zero_grad()
     torch.autograd.backward(loss)
@@ -52,7 +52,7 @@ def train_step(
 
 @torch.no_grad()
 def generate(model: GPTLanguageModel, idx: Tensor, max_new_tokens: int) -> Tensor:
-    """(B, T) → (B, T + max_new_tokens)"""
+    """Sample a continuation, (B, T) ids → (B, T + max_new_tokens)."""
     for _ in range(max_new_tokens):
         last = logits(model, idx[:, -model.block_size :])[:, -1]
         idx = torch.cat([idx, torch.multinomial(last.softmax(dim=-1), num_samples=1)], dim=1)

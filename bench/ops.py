@@ -1,4 +1,4 @@
-"""Our shortcuts on a CPU, each against torch's own: `python -m bench.ops`."""
+"""The functions of nanopoet/ops on a CPU, each against torch's own: `python -m bench.ops`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,46 +11,66 @@ from torch import Tensor
 
 from nanopoet.common.device import Precision, autocast, choose_compile, choose_precision
 from nanopoet.ops.attention import causal_attention
-from nanopoet.ops.linear import Linear
+from nanopoet.ops.cross_entropy import (
+    EAGER_KERNELS,
+    Kernels,
+    linear_cross_entropy,
+    softmax_gradient,
+    sum_transposed,
+)
+from nanopoet.ops.linear import Linear, packed
 from nanopoet.params import load_params
 from nanopoet.training.muon import NS_STEPS, Muon
 from nanopoet.training.trainer import build_model
 
 ROUNDS = 30
+VOCAB_SIZE = 11_868
+CPU = torch.device("cpu")
 
 
 def table() -> str:
-    """All comparisons, as a table."""
-    lines = ["| the same on this CPU | torch's own, ms | ours, ms | quicker |", "|---|---|---|---|"]
-    for name, plain, ours in [*_products(), *_attention(), *_muon()]:
+    """Run all comparisons and return a Markdown table."""
+    lines = [
+        "| the same on this CPU | torch's own, ms | ours, ms | speed-up |",
+        "|---|---|---|---|",
+    ]
+    for name, plain, ours in [*_matmuls(), *_attention(), *_cross_entropy(), *_muon()]:
         lines.append(f"| {name} | {plain:.2f} | {ours:.2f} | {plain / ours:.1f} × |")
     return "\n".join(lines)
 
 
+def _compiles() -> bool:
+    """Return whether a long training is compiled on this CPU."""
+    return choose_compile("auto", CPU, float("inf"))[0]
+
+
+def _precision() -> Precision:
+    """Return the precision of a training on this CPU."""
+    return choose_precision("auto", CPU)[0]
+
+
 @torch.no_grad()
-def _products() -> list[tuple[str, float, float]]:
-    """The output layer's product for one row and for 32, in fp32 and as `evaluate` writes."""
-    cpu = torch.device("cpu")
-    layer = Linear(load_params().pretrain.emb_size, 11_868, bias=False)
-    precision, _ = choose_precision("auto", cpu)
-    kinds: list[tuple[int, Precision]] = [(1, "fp32"), (32, "fp32"), (32, precision)]
+def _matmuls() -> list[tuple[str, float, float]]:
+    """Time the output layer on 1 and 32 rows, in fp32 and in the precision of this CPU."""
+    layer = Linear(load_params().pretrain.emb_size, VOCAB_SIZE, bias=False)
+    kinds: list[tuple[int, Precision]] = [(1, "fp32"), (32, "fp32"), (32, _precision())]
     rows = []
     for count, kind in dict.fromkeys(kinds):
         x = torch.randn(count, layer.in_features)
-        with autocast(cpu, kind):
+        with autocast(CPU, kind), packed(layer):
             plain = partial(F.linear, x, layer.weight)
             times = _time(plain), _time(partial(layer, x))
-        rows.append((f"output layer, {count} rows, {kind}", *times))
+        rows.append((f"output layer, {count} row{'s' * (count > 1)}, {kind}", *times))
     return rows
 
 
 def _attention() -> list[tuple[str, float, float]]:
-    """Forward and backward of a micro-batch's attention."""
-    cpu, params = torch.device("cpu"), load_params().pretrain
-    dtype = torch.bfloat16 if choose_precision("auto", cpu)[0] == "bf16" else torch.float32
+    """Time the forward and backward pass of a micro-batch's attention."""
+    params = load_params().pretrain
+    dtype = torch.bfloat16 if _precision() == "bf16" else torch.float32
     ours = causal_attention
     theirs = partial(F.scaled_dot_product_attention, is_causal=True, enable_gqa=True)
-    if choose_compile("auto", cpu, float("inf"))[0]:
+    if _compiles():
         ours = torch.compile(causal_attention, dynamic=False)
     rows = []
     for T in (128, 256):
@@ -64,12 +84,50 @@ def _attention() -> list[tuple[str, float, float]]:
     return rows
 
 
-def _muon() -> list[tuple[str, float, float]]:
-    """Muon on the matrices of all blocks; torch's takes them one by one, and in bf16 whatever the
-    hardware.
+def _cross_entropy() -> list[tuple[str, float, float]]:
+    """Time the loss of a micro-batch with its gradients, whole and in torch's chunks.
+
+    Torch's chunked function is never compiled, because torch's compiler does not take it.
     """
-    cpu, params = torch.device("cpu"), load_params().pretrain
-    dtype = torch.bfloat16 if choose_precision("auto", cpu)[0] == "bf16" else torch.float32
+    params = load_params().pretrain
+    rows, kernels, whole = params.micro_batch_size * params.block_size, EAGER_KERNELS, _whole
+    if _compiles():
+        kernels = Kernels(
+            torch.compile(softmax_gradient, dynamic=False),
+            torch.compile(sum_transposed, dynamic=False),
+        )
+        whole = torch.compile(_whole, dynamic=False)
+    x = torch.randn(rows, params.emb_size, requires_grad=True)
+    weight = (0.02 * torch.randn(VOCAB_SIZE, params.emb_size)).requires_grad_()
+    targets = torch.randint(VOCAB_SIZE, (rows,))
+    ours = partial(linear_cross_entropy, bias=None, targets=targets, kernels=kernels)
+    with autocast(CPU, _precision()):
+        times = [
+            _time(partial(_forward_backward, loss, [x, weight]))
+            for loss in (ours, partial(whole, targets=targets), partial(_chunked, targets=targets))
+        ]
+    return [
+        (f"cross-entropy of {rows:,} rows, torch's {name}", theirs, times[0])
+        for name, theirs in zip(("whole", "chunked"), times[1:], strict=True)
+    ]
+
+
+def _whole(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    return F.linear_cross_entropy(x, weight, targets)
+
+
+def _chunked(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    options = torch.nn.LinearCrossEntropyOptions()
+    return F.linear_cross_entropy(x, weight, targets, options=options)
+
+
+def _muon() -> list[tuple[str, float, float]]:
+    """Time Muon on the matrices of all blocks.
+
+    Torch's Muon takes them one by one, and always in bf16.
+    """
+    params = load_params().pretrain
+    dtype = torch.bfloat16 if _precision() == "bf16" else torch.float32
     blocks = build_model(1, params).blocks
     matrices = [p for p in blocks.parameters() if p.ndim == 2]
     for matrix in matrices:
@@ -79,12 +137,12 @@ def _muon() -> list[tuple[str, float, float]]:
     return [("Muon on the matrices of all blocks", _time(theirs.step), _time(ours.step))]
 
 
-def _forward_backward(attention: Callable[..., Tensor], qkv: list[Tensor]) -> None:
-    torch.autograd.grad(attention(*qkv).sum(), qkv)
+def _forward_backward(function: Callable[..., Tensor], inputs: list[Tensor]) -> None:
+    torch.autograd.grad(function(*inputs).sum(), inputs)
 
 
 def _time(work: Callable[[], object]) -> float:
-    """Milliseconds of the median call, after some that warm up."""
+    """Return the median time of a call in milliseconds, after some calls as warm-up."""
     times = []
     for _ in range(ROUNDS):
         start = perf_counter()

@@ -1,7 +1,7 @@
-"""Where the time of a step goes on a CPU: `python -m bench.profile`.
+"""The time of a training step and of a generated character by kind of operation, on a CPU.
 
-A step of training as `bench.speed` measures it, and a character of 32 poems as `bench.generation`
-does, by torch's profiler. It slows down what is small, so shares are shares of its own total.
+`python -m bench.profile` runs torch's profiler on the steps of `bench.speed` and on the 32 poems of
+`bench.generation`. The profiler slows down small operations, so shares refer to its own total.
 """
 
 import re
@@ -20,26 +20,34 @@ from nanopoet.common.device import Precision, autocast, choose_precision, descri
 from nanopoet.models.flops import weight_flops_per_token
 from nanopoet.models.generate import _sample, generate
 from nanopoet.ops.attention import causal_attention
+from nanopoet.ops.linear import packed
 from nanopoet.params import load_params
 from nanopoet.training.trainer import build_model
 
 TRAINING = {
-    "optimisers": r"^Optimizer\.step",
-    "products with weights": r"^aten::(mm|addmm)$",
-    "products of attention": r"^aten::(bmm|baddbmm)$|scaled_dot_product",
+    "optimizers": r"^Optimizer\.step",
+    "matmuls with weights": r"^aten::(mm|addmm)$",
+    "matmuls of attention": r"^aten::(bmm|baddbmm)$|scaled_dot_product",
     "compiled code": r"Compiled|^triton_|^cpp_fused",
 }
-WRITING = {
-    "drawing": r"^drawing$",
+GENERATION = {
+    "sampling": r"^sampling$",
     "attention": r"^attention$",
-    "products with weights": r"^aten::(mm|addmm|linear)$|_linear_pointwise",
+    "matmuls with weights": r"^aten::(mm|addmm|linear)$|_linear_pointwise",
 }
-"""Kind → names, of an operation or of what it is a part of; the first that fits."""
+"""Kind → pattern of the name of an operation or of a caller of it; the first match counts."""
 REST = "the rest"
 
 
 def kinds(events: list[FunctionEvent], patterns: dict[str, str]) -> Counter[str]:
-    """Seconds that the operations themselves took, those that they called left out, by kind."""
+    """Add up the time of operations by kind, in seconds.
+
+    The time of the operations that an operation calls counts for them alone.
+
+    Args:
+        events: from torch's profiler.
+        patterns: as `TRAINING`.
+    """
     seconds: Counter[str] = Counter()
     for event in events:
         names = [event.name]
@@ -63,7 +71,7 @@ def _profiled(work: Callable[[], object], patterns: dict[str, str]) -> Counter[s
 
 
 def training(steps: int = 2) -> str:
-    """Shares of a step of 64 × 256 tokens, and the rate of its products with weights."""
+    """Measure the shares of a step of 64 × 256 tokens, and the rate of its matmuls with weights."""
     cpu, params = torch.device("cpu"), load_params().pretrain.model_copy(update=GEOMETRY)
     trainer = make_trainer(params, cpu)
     records = iter(trainer)
@@ -71,23 +79,23 @@ def training(steps: int = 2) -> str:
         next(records)
     found = _profiled(lambda: [next(records) for _ in range(steps)], TRAINING)
     tokens = steps * params.batch_size * params.block_size
-    rate = weight_flops_per_token(trainer.model) * tokens / found["products with weights"]
+    rate = weight_flops_per_token(trainer.model) * tokens / found["matmuls with weights"]
     alone = matmul_rate(cpu, params)
     return (
         _table("a step of training", found, steps)
-        + f"\n\nThe products with weights run at {rate / 1e9:,.0f} GFLOP/s, {rate / alone:.2f} of "
-        f"what they reach alone."
+        + f"\n\nThe matmuls with weights run at {rate / 1e9:,.0f} GFLOP/s, {rate / alone:.2f} of "
+        f"their rate alone."
     )
 
 
-def writing(precision: Precision) -> str:
-    """Shares of a character of 32 poems."""
+def generation(precision: Precision) -> str:
+    """Measure the shares of a character of 32 poems."""
     cpu = torch.device("cpu")
     model = build_model(VOCAB_SIZE, load_params().pretrain).eval()
     begin = torch.zeros(32, 1, dtype=torch.int64)
-    with autocast(cpu, precision):
+    with packed(model), autocast(cpu, precision):
         generate(model, begin, LENGTH)
-        found = _profiled(lambda: generate(model, begin, LENGTH), WRITING)
+        found = _profiled(lambda: generate(model, begin, LENGTH), GENERATION)
     return _table(f"a character of 32 poems, {precision}", found, LENGTH)
 
 
@@ -108,14 +116,15 @@ def _labelled(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def main() -> None:
+    """Print the tables of training and of generation in each precision."""
     cpu = torch.device("cpu")
     print(f"{describe(cpu)}, torch {torch.__version__}.\n\n{training()}", flush=True)
     with (
-        patch("nanopoet.models.generate._sample", _labelled("drawing", _sample)),
+        patch("nanopoet.models.generate._sample", _labelled("sampling", _sample)),
         patch("nanopoet.models.qwen3.causal_attention", _labelled("attention", causal_attention)),
     ):
         for precision in dict.fromkeys(["fp32", choose_precision("auto", cpu)[0]]):
-            print(f"\n{writing(precision)}", flush=True)
+            print(f"\n{generation(precision)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Model sizes and numbers of processes on this machine: `python -m bench.scaling`.
 
-Prints a table and writes it to docs/scaling-<device>.md. Each row comes from processes of its
-own that train on random tokens, on a CPU not compiled. With `--device cuda` each has a GPU.
+The command prints a table and writes it to docs/scaling-<device>.md. Each row comes from its own
+processes, which train on random tokens. On a CPU they are not compiled. With `--device cuda` each
+has a GPU.
 """
 
 import argparse
@@ -26,11 +27,13 @@ from nanopoet.training import distributed
 
 RECIPES = "default", "small", "medium", "large"
 WARM_UP, STEPS = 2, 3
+"""Steps before the measurement, and measured steps."""
 WINDOWS = {"cpu": 8, "cuda": None}
-"""Windows of a step; None leaves those of the recipe. On a CPU they would take minutes."""
+"""Windows of a step; None is the recipe's number, which would take minutes on a CPU."""
 
 
 def main() -> None:
+    """Measure all rows and write the table; as a child process, train and print one row."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument(
@@ -54,7 +57,7 @@ def main() -> None:
 def _table(arguments: argparse.Namespace, device: torch.device) -> str:
     columns = [
         "recipe", "parameters, M", "processes", "activation checkpointing", "windows a step",
-        "tokens/s", "× one process", "TFLOP/s", "share of the products' own rate",
+        "tokens/s", "× one process", "TFLOP/s", "share of the matmuls' own rate",
         "peak memory of a process, GB",
     ]  # fmt: skip
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
@@ -85,7 +88,7 @@ def _table(arguments: argparse.Namespace, device: torch.device) -> str:
 
 
 def _measure(device: torch.device, recipe: str, count: int, checkpointing: bool) -> dict[str, Any]:
-    """A row, from `count` processes."""
+    """Measure a row with `count` processes."""
     child = json.dumps({"recipe": recipe, "checkpointing": checkpointing})
     command = ["-m", "bench.scaling", "--device", device.type, "--child", child]
     threads = max(1, torch.get_num_threads() // count)
@@ -106,7 +109,7 @@ def _measure(device: torch.device, recipe: str, count: int, checkpointing: bool)
 
 
 def _train(device: torch.device, recipe: str, checkpointing: bool) -> None:
-    """What one process does; the first tells the figures of all."""
+    """Train as one of the processes; process 0 prints the figures of all."""
     keep_freed_memory()
     params = _params(recipe, device, checkpointing)
     trainer = speed.make_trainer(params, device)

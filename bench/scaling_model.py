@@ -1,9 +1,11 @@
-"""What a step takes on machines that are not at hand, by a model: `python -m bench.scaling_model`.
+"""A model of the time of a step on other machines: `python -m bench.scaling_model`.
 
-A step is the computation, shared by p processes, and one all-reduce of the gradients. That
-moves 2 (p - 1) / p times their bytes in and out of each process if it goes round a ring
-(Patarasuk & Yuan 2009, https://doi.org/10.1016/j.jpdc.2008.09.002). Left out are latency, what DDP
-does of it during the way back, the optimiser, which each process runs whole, and looks.
+A step is the computation, shared by p processes, and one all-reduce of the gradients. A ring
+all-reduce moves 2 (p - 1) / p times the bytes of the gradients in and out of each process
+(Patarasuk & Yuan 2009, https://doi.org/10.1016/j.jpdc.2008.09.002).
+
+The model leaves out latency, the part of the all-reduce that DDP does during the backward pass, the
+optimizer, which each process runs for all parameters, and evaluations.
 """
 
 from dataclasses import dataclass
@@ -14,20 +16,19 @@ from nanopoet.recipes import load_recipe
 from nanopoet.training.trainer import build_model
 
 USED = 0.4
-"""Share of its best rate that a GPU is taken to reach."""
+"""Assumed share of its peak rate that a GPU reaches."""
 H100 = 989e12
-"""FLOP/s of bf16 products without sparsity, by NVIDIA's data sheet (SXM)."""
+"""FLOP/s of bf16 matmuls without sparsity, from NVIDIA's data sheet of the H100 (SXM)."""
 
 
 @dataclass(frozen=True)
 class Machines:
-    """Processes, one a GPU, and what carries their gradients.
+    """GPUs, one for each process, and the network between them.
 
     Attributes:
-        name: for the table.
+        name: name in the table.
         processes: p.
-        bytes_per_second: in and out of a process, by the data sheet; of the slowest link if
-            they differ.
+        bytes_per_second: rate in and out of a process over its slowest link, from the data sheet.
     """
 
     name: str
@@ -44,7 +45,12 @@ ALL = (
 
 
 def step_seconds(machines: Machines, parameters: float, flops: float) -> tuple[float, float]:
-    """Seconds of computation and of the all-reduce of fp32 gradients.
+    """Compute the seconds of the computation and of the all-reduce of fp32 gradients.
+
+    Args:
+        machines: the GPUs and their network.
+        parameters: number of parameters.
+        flops: FLOP of a step.
 
     >>> step_seconds(Machines("", 2, 1e9), 1e6, H100 * USED)
     (0.5, 0.004)
@@ -54,7 +60,7 @@ def step_seconds(machines: Machines, parameters: float, flops: float) -> tuple[f
 
 
 def table() -> str:
-    """For the three recipes for GPUs, at their own batches."""
+    """Return a Markdown table of the three recipes for GPUs, with their own batches."""
     lines = [
         "| recipe | machines | computation, ms | all-reduce, ms | × one GPU |",
         "|---|---|---|---|---|",

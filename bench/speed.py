@@ -1,8 +1,8 @@
-"""Training speed and peak memory, each contender in a process of its own.
+"""Training speed and peak memory, each contender in its own process.
 
-Everyone makes updates of 64 × 256 tokens with a vocabulary of 11,868: the seed's
-geometry. `default, own batches` is the default recipe with the batch that it really has, and
-`small, own batches`, on a GPU alone, the recipe for one.
+All make updates of 64 × 256 tokens with a vocabulary of 11,868, as the notebook does. `default, own
+batches` is the default recipe with its own batch size. `small, own batches`, on a GPU alone, is the
+recipe for one GPU.
 """
 
 import argparse
@@ -32,16 +32,15 @@ VOCAB_SIZE, BATCH_SIZE, BLOCK_SIZE = 11_868, 64, 256
 GEOMETRY = {"batch_size": BATCH_SIZE, "block_size": BLOCK_SIZE}
 WARM_UP = 2
 ROUNDS, STEPS = 3, 2
-"""So often some steps are measured, and then their products alone: a machine is not always equally
-quick. The quickest of all count.
-"""
+"""Rounds of some training steps followed by their matmuls alone. The speed of a machine varies, so
+the fastest step and the fastest matmuls count."""
 SMALL = "small, own batches"
 SHARES = ("default", SMALL)
-"""Whose speed is compared with that of their products alone."""
+"""Contenders whose speed is compared with the speed of their matmuls alone."""
 
 
 def measure_all(device: str) -> list[dict[str, Any]]:
-    """A row for each contender that is installed, the seed first."""
+    """Measure a row for each contender that is installed, the notebook first."""
     rows = []
     for name in CONTENDERS:
         if name == SMALL and device != "cuda":
@@ -66,7 +65,7 @@ def _notebook(device: torch.device) -> Iterator[int]:
 
 
 def _ours(recipe: Callable[[], PretrainParams], device: torch.device) -> Iterator[int]:
-    """The pipeline's own loop, as the stage runs it, without looks at the validation loss."""
+    """Train with the loop of the stage `pretrain`, without evaluations."""
     keep_freed_memory()
     params = recipe()
     trainer = make_trainer(params, device)
@@ -76,7 +75,7 @@ def _ours(recipe: Callable[[], PretrainParams], device: torch.device) -> Iterato
 
 
 def make_trainer(params: PretrainParams, device: torch.device) -> Trainer:
-    """A training without end on random tokens, with one look, at the first step, that is short."""
+    """Make an endless training on random tokens, with one short evaluation at step 0."""
     changes = {"device": device.type, "max_steps": 1_000_000, "eval_every": 1_000_001}
     params = params.model_copy(update=changes | {"eval_windows": 1, "sample_length": 1})
     tokenizer = CharTokenizer.from_characters("".join(map(chr, range(0x4E00, 0x4E00 + 11_857))))
@@ -118,7 +117,7 @@ def _peer(
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     device: torch.device,
 ) -> Iterator[int]:
-    """A peer as its users train it: bf16 autocast, fused AdamW, micro-batches as ours."""
+    """Train a peer as its users do: bf16 autocast, fused AdamW, our micro-batch size."""
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, fused=True)
     parts = BATCH_SIZE // load_params().pretrain.micro_batch_size
@@ -144,7 +143,7 @@ RECIPES: dict[str, Callable[[], PretrainParams]] = {
     "default, own batches": lambda: load_params().pretrain,
     SMALL: lambda: load_recipe("small")[0].pretrain,
 }
-"""Those of the contenders that are ours."""
+"""Contenders that train with our loop → parameters."""
 CONTENDERS: dict[str, Callable[[torch.device], Iterator[int]]] = {
     "notebook": _notebook,
     **{name: partial(_ours, recipe) for name, recipe in RECIPES.items()},
@@ -156,9 +155,9 @@ CONTENDERS: dict[str, Callable[[torch.device], Iterator[int]]] = {
 def matmul_rate(
     device: torch.device, params: PretrainParams, dtype: torch.dtype = torch.bfloat16
 ) -> float:
-    """FLOP/s of the products of a training step, each alone, at the model's shapes."""
+    """Measure the FLOP/s of the matmuls of a training step, each alone, at the model's shapes."""
     rows, total, seconds = params.micro_batch_size * params.block_size, 0.0, 0.0
-    calls = 1 if device.type == "cpu" else 20  # so that a GPU need not wait for Python
+    calls = 1 if device.type == "cpu" else 20  # so that a GPU does not wait for Python
     model = build_model(VOCAB_SIZE, params)
     shapes = [tuple(p.shape) for p in model.blocks[0].parameters() if p.ndim == 2]
     for count, (out, inner) in [
@@ -166,14 +165,14 @@ def matmul_rate(
         (1, (VOCAB_SIZE, params.emb_size)),
     ]:
         height = rows
-        if out == VOCAB_SIZE:  # the head goes in parts, and filled up
+        if out == VOCAB_SIZE:  # the output layer runs in parts, padded
             part = next(row_parts(torch.empty(rows, 0, device=device)))
             height, out = min(rows, part.stop), out + -out % logits_multiple(device.type)
         for m, k, n in ((height, inner, out), (height, out, inner), (out, height, inner)):
             a = torch.randn(m, k, device=device).to(dtype)
             b = torch.randn(k, n, device=device).to(dtype)
-            product = partial(torch.matmul, a, b)
-            times = [_seconds(product, device, calls) / calls for _ in range(7)]
+            matmul = partial(torch.matmul, a, b)
+            times = [_seconds(matmul, device, calls) / calls for _ in range(7)]
             share = count * rows / height
             total += share * 2 * m * k * n
             seconds += share * sorted(times)[len(times) // 2]
@@ -190,6 +189,7 @@ def _seconds(work: Callable[[], object], device: torch.device, calls: int = 1) -
 
 
 def main() -> None:
+    """Measure one contender and print its figures as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("contender", choices=CONTENDERS)
     parser.add_argument("--device", default="cpu")

@@ -1,6 +1,7 @@
-"""Seconds of training until the validation loss is below a mark, for the default recipe, the
-seed's and on a GPU that of ten epochs, on the real corpus. Looks at the loss do not count, the
-compiler does.
+"""Seconds of training until the validation loss is below a mark, on the real corpus.
+
+The recipes are `default`, `notebook` and, on a GPU, `small`. Time in the compiler counts, time in
+evaluations does not.
 """
 
 from typing import Any
@@ -12,12 +13,13 @@ from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training.trainer import Trainer, build_model
 
 MARKS = (6.0, 5.5, 5.0, 4.7, 4.3)
+"""Validation losses in nats per character."""
 RECIPES = {"cpu": ("default", "notebook"), "cuda": ("default", "small", "notebook")}
-"""Those whose curves are measured; elsewhere as on a CPU."""
+"""Type of device → recipes that are measured; other devices are treated as a CPU."""
 
 
 def measure_all(device: str) -> dict[str, list[dict[str, float]]]:
-    """For each recipe its curve: tokens, seconds and loss at each look."""
+    """Measure tokens, seconds and validation loss at each evaluation step of each recipe."""
     names = RECIPES.get(device, RECIPES["cpu"])
     return {
         name: _curve(
@@ -28,7 +30,7 @@ def measure_all(device: str) -> dict[str, list[dict[str, float]]]:
 
 
 def _curve(params: PretrainParams, device: str) -> list[dict[str, float]]:
-    """The seed's recipe too gets the separators of the data as encoded; its curve hardly moves."""
+    """Train a recipe; `notebook` too gets the encoded data with separators, which change little."""
     changes: dict[str, Any] = {"device": device, "eval_every": params.max_steps // 20}
     params = params.model_copy(update=changes)
     tokenizer = CharTokenizer.load("data/vocab.json")
@@ -42,5 +44,5 @@ def _curve(params: PretrainParams, device: str) -> list[dict[str, float]]:
 
 
 def seconds_to(curve: list[dict[str, float]], mark: float) -> float | None:
-    """When the loss first was below `mark`, or None if it never was."""
+    """Return the seconds of the first loss below `mark`, or None if there is none."""
     return next((point["seconds"] for point in curve if point["loss_val"] < mark), None)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 HAS_AMX = bool(torch.cpu.get_capabilities().get("amx_bf16"))
-"""Whether this CPU has Intel's matrix extensions (AMX)."""
+"""True if this CPU has Intel's Advanced Matrix Extensions (AMX)."""
 
 _ONE_DNN = torch._C._has_mkldnn and platform.machine() in ("x86_64", "AMD64")
 CAN_PACK = {
