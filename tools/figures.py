@@ -226,22 +226,13 @@ def _training_seconds(nats: float, tokens: int) -> float | None:
 
     The run is the one with the same loss. Its rate leaves out evaluation steps.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    import mlflow
-
     server = os.environ.get("MLFLOW_TRACKING_URI")
     if not server and not Path("mlflow.db").exists():
         return None
-    client = mlflow.MlflowClient(server or "sqlite:///mlflow.db")
-    experiments = [each.experiment_id for each in client.search_experiments()]
-    metric, width = "metrics.`evaluate/nats_per_character`", 1e-9
-    same = f"{metric} > {nats - width!r} and {metric} < {nats + width!r}"
-    rates = [
-        rate
-        for run in client.search_runs(experiments, same)
-        if (rate := run.data.metrics.get("tokens_per_second"))
-    ]
-    return round(tokens / rates[0]) if rates else None
+    from stages.tracking.store import find_speed  # MLflow takes seconds to import
+
+    speed = find_speed(server or "sqlite:///mlflow.db", nats)
+    return round(tokens / speed) if speed else None
 
 
 def _this_machine() -> dict[str, Any]:

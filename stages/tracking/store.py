@@ -75,6 +75,22 @@ def make_store(path: Path) -> None:
     partial.replace(path)
 
 
+def find_speed(uri: str, nats: float) -> float | None:
+    """Look up the tokens per second of the newest training with a loss; None if there is none.
+
+    Args:
+        uri: address of the store.
+        nats: loss of the evaluation in nats per character.
+    """
+    client, metric, width = mlflow.MlflowClient(uri), "metrics.`evaluate/nats_per_character`", 1e-9
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    same = f"{metric} > {nats - width!r} and {metric} < {nats + width!r}"
+    speeds = (
+        run.data.metrics.get("tokens_per_second") for run in client.search_runs(experiments, same)
+    )
+    return next((speed for speed in speeds if speed), None)
+
+
 def say(text: str) -> None:
     """Print a line on stderr, above the progress bar if there is one."""
     tqdm.write(f"{Path(sys.argv[0]).stem}: {text}", file=sys.stderr)
