@@ -53,7 +53,7 @@ class EncodeParams(_Section):
     """The conversion of poems to token ids."""
 
     separators: bool
-    """Whether BEGIN stands before each poem. With it the model learns where poems begin and end."""
+    """A BEGIN token before each poem. With it the model learns where poems begin and end."""
 
 
 _OPTIONS = "standalone|nproc-per-node|nnodes|node-rank|master-addr|master-port"
@@ -97,7 +97,7 @@ class PretrainParams(_Section):
     """Windows per forward pass; divides `batch_size`. The gradients of a step are summed, so a
     smaller value saves memory and does not change the result."""
     activation_checkpointing: bool
-    """Whether to recompute the activations of a block in the backward pass instead of storing them.
+    """Recomputation of the activations of a block in the backward pass instead of storing them.
     It saves memory, takes about a third more time, and does not change the result."""
     optimizer: Literal["adamw", "muon"]
     """`adamw` for all weights, or `muon` for the matrices of the blocks and AdamW for the rest."""
@@ -141,7 +141,7 @@ class PretrainParams(_Section):
     precision: Literal["auto", "fp32", "bf16"]
     """Precision of matmuls; `auto` takes bf16 if the hardware has instructions for it."""
     compile: Literal["auto", "on", "off"]
-    """Whether to compile the training step with `torch.compile`; `auto` does so if it works here
+    """Compilation of the training step with `torch.compile`; `auto` does so if it works here
     and the training takes minutes."""
     seed: int = Field(ge=0, lt=2**32)
     """Random seed of the initial weights, the batches, dropout and the samples."""

@@ -9,7 +9,7 @@ from types import FrameType
 import psutil
 
 IS_WORKER = "TORCHELASTIC_RUN_ID" in os.environ
-"""Whether `torchrun` started this process; the process that started `torchrun` reports for it."""
+"""True if `torchrun` started this process; the process that started `torchrun` reports for it."""
 
 _CHECK_SECONDS = 0.5
 """Pause between two looks at the parent process."""

@@ -29,7 +29,7 @@ class TokenArrays:
 
     @property
     def separated(self) -> bool:
-        """Whether BEGIN stands before each poem."""
+        """True if BEGIN stands before each poem."""
         return len(self.tokens) > 0 and bool(self.tokens[0] == BEGIN_ID)
 
     @property

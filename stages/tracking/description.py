@@ -1,4 +1,4 @@
-"""What a run shows of its record: metrics, a table of samples, and a text to read first."""
+"""The content of a run's page: metrics, a table of samples, and a text to read first."""
 
 from collections.abc import Iterator
 from typing import Any
