@@ -1,6 +1,6 @@
-"""A real browser on the real MLflow UI, and no way out of this machine.
+"""A real browser for the pages of this project, and a record of its requests to other machines.
 
-`python -m tests.support.browser` takes the pictures in docs/ of the runs that this repository has.
+`python -m tests.support.browser` takes the pictures in docs/ from the runs of this repository.
 """
 
 import json
@@ -32,7 +32,7 @@ _OPTIONS = (
 
 @contextmanager
 def page() -> Iterator[tuple[Page, list[str]]]:
-    """A page, and the list of what it asked for elsewhere than on this machine."""
+    """Open a page; yield it and the list of its requests to other machines."""
     elsewhere: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_OPTIONS))
@@ -52,7 +52,7 @@ def page() -> Iterator[tuple[Page, list[str]]]:
 
 @contextmanager
 def ui(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """The address of the training view that `make ui` opens."""
+    """Start what `make ui` starts, and yield the address of its training view."""
     command = [sys.executable, "-m", "tools.mlflow_ui"]
     with subprocess.Popen(
         command,
@@ -84,7 +84,7 @@ def wait_for(url: str, seconds: float = 120) -> None:
 
 
 def answers(host: str, port: int) -> bool:
-    """Whether somebody listens there."""
+    """Tell whether a server accepts connections there."""
     try:
         socket.create_connection((host, port), timeout=5).close()
     except OSError:
@@ -93,13 +93,14 @@ def answers(host: str, port: int) -> bool:
 
 
 def other_addresses() -> list[str]:
-    """IPv4 addresses by which other machines reach this one."""
+    """Return the IPv4 addresses by which other machines reach this one."""
     known = [each for addresses in psutil.net_if_addrs().values() for each in addresses]
     ips = [each.address for each in known if each.family == socket.AF_INET]
     return [ip for ip in ips if not ip.startswith("127.")]
 
 
 def free_port() -> int:
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -107,14 +108,14 @@ def free_port() -> int:
 
 
 def compare_address(address: str, run_ids: list[str]) -> str:
-    """Where the UI compares runs."""
+    """Return the address at which the UI compares runs."""
     base, experiment = address.split("/#")[0], address.split("/experiments/")[1].split("/")[0]
     runs = urllib.parse.quote(json.dumps(run_ids))
     return f"{base}/#/compare-runs?runs={runs}&experiments=%5B%22{experiment}%22%5D"
 
 
 def take_pictures(folder: Path) -> None:
-    """Pictures of the two newest finished runs, as `make ui` shows them."""
+    """Take pictures of the two newest finished runs, as `make ui` shows them."""
     import mlflow
 
     from stages.tracking.uploader import open_store
@@ -145,7 +146,7 @@ def take_pictures(folder: Path) -> None:
 
 
 def take_report_pictures(report: Path, folder: Path) -> None:
-    """The parts of the report that README shows."""
+    """Take pictures of the parts of the report that README shows."""
     with page() as (opened, _):
         opened.set_viewport_size({"width": 1100, "height": 850})
         opened.goto(report.absolute().as_uri())
@@ -156,7 +157,7 @@ def take_report_pictures(report: Path, folder: Path) -> None:
 
 
 def take_page_picture(model: Path, folder: Path) -> None:
-    """What `nanopoet serve` opens, with a poem."""
+    """Take a picture of the page that `nanopoet serve` opens, with a poem."""
     port = free_port()
     address = f"http://127.0.0.1:{port}/"
     command = [sys.executable, "-m", "nanopoet.app.cli", "serve", "--model", str(model)]

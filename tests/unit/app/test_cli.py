@@ -2,7 +2,6 @@
 
 import io
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -20,12 +19,12 @@ from nanopoet.common.text import as_lines
 from nanopoet.models.checkpoint import load_model, save_model
 from nanopoet.tokens.tokenizer import BEGIN_ID
 from tests.support.models import tiny_model
-from tests.support.project import ROOT, Project
+from tests.support.project import ROOT
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the project leaves it: a model that git, DVC and MLflow know."""
+    """A folder with a model in models/poet, and a file of beginnings."""
     folder = tmp_path_factory.mktemp("home")
     save_model(folder / "models/poet", *tiny_model(), {})
     (folder / "beginnings.txt").write_text("春\n\n山水\n", encoding="utf-8")
@@ -34,26 +33,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "nanopoet.app.cli", *arguments]
-
-
-def environment() -> dict[str, str]:
-    known = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
-    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    return kept | known
-
-
-def run(folder: Path, *arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
-    """Status, output and errors of the command."""
-    done = subprocess.run(
-        command(*arguments),
-        cwd=folder,
-        env=environment(),
-        input=stdin,
-        capture_output=True,
-        check=False,
-        timeout=100,
-    )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 def written(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -237,11 +216,11 @@ def test_a_model_that_is_not_made_yet_or_damaged_is_named_with_its_remedy(
 
 @contextmanager
 def writing(home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The command in the middle of many long poems; whoever asks may read no error from it."""
+    """Run the command in the middle of many long poems; it must print no error until its end."""
     with subprocess.Popen(
         command("write", "--count", "256", "--max-new-tokens", "1000"),
         cwd=home,
-        env=environment(),
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
@@ -263,57 +242,3 @@ def test_ctrl_c_ends_it_quietly(home: Path) -> None:
     with writing(home) as process:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
-
-
-def documented_commands() -> str:
-    """The bash blocks of docs/command.md."""
-    page = (ROOT / "docs/command.md").read_text(encoding="utf-8")
-    return "".join(re.findall(r"```bash\n(.*?)```", page, re.DOTALL))
-
-
-def test_errors_and_help_name_documented_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    script = documented_commands().splitlines()
-    assert main(["write", "--model", "models:/nanopoet@best"]) == 1
-    command = re.search("run `(.*)` in the project", capsys.readouterr().err)
-    assert command
-    assert command[1] in script
-    with pytest.raises(SystemExit):
-        main(["write", "--help"])
-    shown = capsys.readouterr().out
-    assert command[1] in shown
-    for line in re.findall(r"(dvc get .*) -o poet\n", shown):
-        known = line.replace("<commit, tag or branch>", "HEAD")
-        known = known.replace("<path or URL>", "$path_or_url")
-        assert any(documented.startswith(f"{known} -o ") for documented in script)
-
-
-def test_the_documented_commands_run(
-    project: Project,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """Each block of docs/command.md, in a project whose pipeline has run."""
-    here = Project.at(shutil.copytree(project.folder, tmp_path / "here"))
-    here.commit()
-    script = documented_commands()
-    assert script.count("nanopoet ") == 9
-    known = f'path_or_url="{here.folder}"\n'
-    for name, module in (("nanopoet", "nanopoet.app.cli"), ("mlflow", "mlflow"), ("dvc", "dvc")):
-        known += f'{name}() {{ "{sys.executable}" -m {module} "$@"; }}\n'
-    done = subprocess.run(
-        ["bash", "-c", f"{known}set -eo pipefail\n{script}"],
-        cwd=here.folder,
-        env=environment() | {"PYTHONPATH": str(here.folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("明月") >= 7  # once for each poem that was asked for; more by chance
-    assert (here.folder / "poet-hf/model.safetensors").is_file()
-    assert (here.folder / "poet.gguf").is_file()
-    monkeypatch.chdir(here.folder)
-    folders = ("models/poet", "poet/artifacts/poet", "poet-at-commit", "poet-elsewhere")
-    poems = {written(capsys, "明月", "--seed", "1", "--model", folder) for folder in folders}
-    assert len(poems) == 1

@@ -1,0 +1,224 @@
+"""The page that `nanopoet serve` opens, in a real browser."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from nanopoet.app.writer import Writer
+from nanopoet.models.checkpoint import save_model
+from tests.support import browser
+from tests.support.models import tiny_model
+from tests.support.web import LONG, POEM, Scripted, ask, served
+
+needs_chromium = pytest.mark.skipif(
+    browser.CHROMIUM is None, reason="no Chromium here: Debian's package `chromium` has it"
+)
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    save_model(tmp_path / "poet", *tiny_model(), {})
+    return tmp_path / "poet"
+
+
+@contextmanager
+def command(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`nanopoet serve` as a process, and the line that it prints."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "nanopoet.app.cli", "serve", "--model", str(folder), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout
+            yield process, process.stdout.readline()
+        finally:
+            process.kill()
+
+
+@needs_chromium
+def test_the_command_serves_this_machine_until_ctrl_c(model_folder: Path) -> None:
+    with command(model_folder, "--port", "0") as (process, line):
+        found = re.fullmatch(r"open (http://127\.0\.0\.1:(\d+)/) and stop with Ctrl-C\n", line)
+        assert found
+        address, port = found[1], int(found[2])
+        browser.wait_for(address)
+        others = browser.other_addresses()
+        assert not [host for host in others if browser.answers(host, port)]
+        with browser.page() as (page, elsewhere):
+            page.goto(address)
+            page.get_by_label("How it begins").fill("春")
+            page.get_by_role("button", name="Write").click()
+            page.get_by_text("Done: 1, seed").wait_for()
+            assert page.locator(".poem").inner_text().startswith("春")
+        assert elsewhere == []
+        with command(model_folder, "--port", str(port)) as (second, nothing):
+            assert second.wait(60) == 1
+            assert second.stderr
+            assert nothing == ""
+            assert second.stderr.read() == (
+                f"error: nanopoet serve: 127.0.0.1: port {port} is taken: give another with "
+                f"--port, or 0 for any that is free\n"
+            )
+        ask(address, {"max_new_tokens": 5})
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        assert process.stderr
+        assert process.stderr.read() == ""
+
+
+@contextmanager
+def opened(writer: Writer) -> Iterator[Page]:
+    """The page in a browser, which must neither complain nor go elsewhere."""
+    with served(writer) as address, browser.page() as (page, elsewhere):
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address)
+        yield page
+        assert elsewhere == []
+        assert complaints == []
+
+
+@needs_chromium
+def test_a_poem_streams_in_and_is_marked() -> None:
+    writer = Scripted(POEM)
+    writer.may_go_on.clear()
+    with opened(writer) as page:
+        page.get_by_label("How it begins").fill("白日依山盡，黃")
+        page.get_by_role("button", name="Write").click()
+        page.locator("article[aria-busy] p:nth-child(2)").wait_for()
+        shown = [text.replace("\n", "") for text in page.locator("article p").all_inner_texts()]
+        assert shown == ["白●日●依○山○盡●", "黃○"]
+        writer.may_go_on.set()
+        page.get_by_text("Done: 1").wait_for()
+        assert page.locator("article[aria-busy]").count() == 0
+        rhymes = page.locator("article ruby.rhyme:not(.broken)")
+        assert [text[0] for text in rhymes.all_inner_texts()] == ["流", "樓"]
+        assert rhymes.first.get_attribute("title") == "下平聲十一尤"
+        told = page.locator("article > p").inner_text()
+        assert told == "五绝 · rhymes · tones regular · 下平聲十一尤"
+        spoken = page.locator("article .hidden").all_text_contents()
+        assert spoken[0] == "（仄仄平平仄）"
+        assert page.locator("article .poem").get_attribute("lang") == "zh-Hant"
+
+
+@needs_chromium
+def test_it_is_all_there_with_the_keyboard_alone() -> None:
+    with opened(Scripted(LONG, POEM)) as page:
+        seen = []
+        for _ in range(10):
+            page.keyboard.press("Tab")
+            seen.append(
+                page.evaluate("document.activeElement.innerText || document.activeElement.name")
+            )
+            outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline == "solid"
+            if seen[-1] == "form":
+                page.keyboard.press("ArrowRight")  # from any to 五绝
+            if seen[-1] == "Sampling":
+                break
+        assert seen == ["English", "中文", "prompt", "form", "Sampling"]
+        page.keyboard.press("Enter")
+        for name in ("temperature", "top_p", "top_k", "count", "seed"):
+            page.keyboard.press("Tab")
+            assert page.evaluate("document.activeElement.name") == name
+        page.keyboard.type("7")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.get_by_text("Done: 1, seed 7").wait_for()
+        assert page.locator("article > p").inner_text().startswith("五绝")
+
+
+@needs_chromium
+def test_it_speaks_chinese() -> None:
+    with opened(Scripted(POEM)) as page:
+        page.get_by_role("button", name="中文").click()
+        assert page.locator("html").get_attribute("lang") == "zh-Hans"
+        page.get_by_label("开头").fill("白日")
+        page.get_by_role("button", name="写诗").click()
+        page.get_by_text("写完 1 首").wait_for()
+        text = page.inner_text("body").replace("English", "").replace("nanopoet", "")
+        assert "押韵 · 合律" in text
+        assert set(re.findall("[A-Za-z-]{2,}", text)) <= {"temperature", "top-p", "top-k", "seed"}
+        page.get_by_role("button", name="English").click()
+        page.get_by_text("Done: 1").wait_for()
+        assert "押韵" not in page.inner_text("body")
+
+
+@needs_chromium
+def test_it_says_what_went_wrong_and_takes_text_for_text() -> None:
+    with opened(Scripted("<b id=x>&，", LONG)) as page:
+        page.get_by_role("button", name="Write").click()
+        page.get_by_text("Done: 1").wait_for()
+        assert page.locator("#x").count() == 0
+        assert page.locator("article ruby").first.inner_text().replace("\n", "") == "<?"
+        page.get_by_label("五绝").check()
+        page.get_by_role("button", name="Write").click()
+        page.get_by_text("for 1 no 五绝 came").wait_for()
+        page.get_by_text("Sampling").click()
+        page.get_by_role("spinbutton", name="poems").fill("99")
+        page.get_by_text("Sampling").click()
+        page.get_by_role("button", name="Write").click()
+        page.get_by_role("spinbutton", name="poems").wait_for()  # shown, as it is the one to mend
+        assert page.evaluate("document.activeElement.name") == "count"
+
+
+@needs_chromium
+def test_a_refusal_is_shown() -> None:
+    with served(Scripted(POEM)) as address, browser.page() as (page, _):
+        page.goto(address)
+        page.get_by_label("How it begins").fill("白日依山盡黃")
+        page.get_by_label("五绝").check()
+        page.get_by_role("button", name="Write").click()
+        page.get_by_text("no 五绝 begins with 白日依山盡黃").first.wait_for()
+        assert page.get_by_role("status").inner_text().startswith("no 五绝")
+
+
+CONTRAST = """() => {
+  const channels = color => color.match(/[\\d.]+/g).map(Number);
+  const light = color => {
+    const [r, g, b] = channels(color).map(c => c / 255).map(
+      c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = element => {
+    const color = getComputedStyle(element).backgroundColor;
+    return channels(color)[3] === 0 ? ground(element.parentElement) : color;
+  };
+  const poor = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const text = [...element.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+    if (!text || !element.checkVisibility()) continue;
+    const pair = [light(getComputedStyle(element).color), light(ground(element))].sort();
+    const ratio = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+    if (ratio < 4.5) poor.push([element.tagName, element.textContent, ratio]);
+  }
+  return poor;
+}"""
+"""Texts whose contrast is below 4.5 : 1 (WCAG 2.2, success criterion 1.4.3)."""
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_and_can_be_read(scheme: Any) -> None:
+    with opened(Scripted("山" * 100, POEM)) as page:
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": 320, "height": 640})
+        page.get_by_text("Sampling").click()
+        page.get_by_role("spinbutton", name="poems").fill("2")
+        page.get_by_role("button", name="Write").click()
+        page.get_by_text("Done: 2").wait_for()
+        for language in ("English", "中文"):
+            page.get_by_role("button", name=language).click()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 320
+            assert page.evaluate(CONTRAST) == []
