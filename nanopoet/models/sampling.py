@@ -25,19 +25,27 @@ class Sampling(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     max_new_tokens: int = Field(
-        100, ge=1, le=1000, description="characters after the prompt, at most"
+        default=100, ge=1, le=1000, description="characters after the prompt, at most"
     )
     temperature: float = Field(
-        1.0, ge=0, le=10, description="below 1 favours likely characters, 0 takes the likeliest"
+        default=1.0,
+        ge=0,
+        le=10,
+        description="below 1 favours likely characters, 0 takes the likeliest",
     )
     top_k: int = Field(
-        0, ge=0, le=100_000, description="draw from this many of the likeliest; 0 draws from all"
+        default=0,
+        ge=0,
+        le=100_000,
+        description="draw from this many of the likeliest; 0 draws from all",
     )
     top_p: float = Field(
-        1.0, ge=1e-6, le=1, description="draw from the likeliest that have this probability"
+        default=1.0, ge=1e-6, le=1, description="draw from the likeliest that have this probability"
     )
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="the same seed writes the same poems")
-    count: int = Field(1, ge=1, le=MOST_POEMS, description="poems for each prompt")
+    seed: int = Field(
+        default=0, ge=0, le=2**32 - 1, description="the same seed writes the same poems"
+    )
+    count: int = Field(default=1, ge=1, le=MOST_POEMS, description="poems for each prompt")
 
     @classmethod
     def read(cls, values: Mapping[str, Any] | bytes) -> Self:
