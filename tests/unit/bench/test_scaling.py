@@ -1,4 +1,4 @@
-"""docs/scaling.md: its tables are what the code gives, its commands run."""
+"""docs/scaling.md has the tables that the code prints, and its commands run."""
 
 import re
 import shlex
@@ -27,7 +27,7 @@ def _run(project: Project, command: str) -> str:
 
 @pytest.fixture
 def committed(project: Project, tmp_path: Path) -> Project:
-    """A project whose pipeline has run, in git with it."""
+    """Make a git repository of a project whose pipeline has run."""
     mine = Project.at(Path(shutil.copytree(project.folder, tmp_path / "mine", symlinks=True)))
     mine.commit()
     return mine
@@ -47,10 +47,10 @@ def test_the_sizes_are_those_of_the_recipes() -> None:
         assert (params.layer_num, params.emb_size) == (int(layers), int(width))
 
 
-def test_one_parameter_makes_it_two_processes(committed: Project) -> None:
+def test_one_parameter_starts_two_processes(committed: Project) -> None:
     [command] = re.findall(r"^dvc exp run .*$", PAGE, re.M)
-    told = _run(committed, command)
-    assert "cpu with 1 threads" in told
+    printed = _run(committed, command)
+    assert "cpu with 1 threads" in printed
     params = (committed.folder / "params.yaml").read_text(encoding="utf-8")
     assert "torchrun: --standalone --nproc-per-node 2" in params
     run = committed.tracked()[-1]
@@ -60,7 +60,7 @@ def test_one_parameter_makes_it_two_processes(committed: Project) -> None:
 
 
 def test_a_team_shares_results(committed: Project, tmp_path: Path) -> None:
-    """The remote is a folder here; DVC asks the same of S3 and SSH."""
+    """The remote is a folder here; DVC treats S3 and SSH in the same way."""
     for target in re.findall(r"^dvc remote add .*?(?= *#)", PAGE, re.M):
         _run(committed, target.replace("remote add", "remote add --force"))
     _run(committed, f"dvc remote add --default --force team {tmp_path / 'remote'}")
@@ -68,7 +68,7 @@ def test_a_team_shares_results(committed: Project, tmp_path: Path) -> None:
     _run(committed, "dvc push")
     subprocess.run(["git", "clone", "--quiet", committed.folder, tmp_path / "theirs"], check=True)
     theirs = Project.at(tmp_path / "theirs")
-    # This corpus is a file of the user's own, so the archive is not there.
+    # This corpus is a JSONL file, so there is no archive to pull.
     _run(theirs, "dvc pull --allow-missing")
     assert theirs.repro() == []
     assert digest(theirs.folder / "models/poet") == digest(committed.folder / "models/poet")

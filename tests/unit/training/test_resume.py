@@ -157,7 +157,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def name(start: Start, tmp_path: Path) -> Callable[..., str]:
-    """Return a function that tells the name of a training's scratch folder."""
+    """Return a function that returns the name of a training's scratch folder."""
     trainer = start()
 
     def find(machine: str = "") -> str:
