@@ -66,9 +66,10 @@ class Server:
         os.killpg(self.process.pid, number)
 
     def stop(self) -> None:
-        """Kill it."""
-        self.signal(signal.SIGKILL)
-        self.process.wait()
+        """Kill it, unless it is killed already."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGKILL)
+            self.process.wait()
 
 
 class SlowProxy(socketserver.BaseRequestHandler):
