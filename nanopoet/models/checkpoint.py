@@ -75,8 +75,8 @@ def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
     except FileNotFoundError:
         raise FileError(weights_path, "no such file") from None
     if digest != _digest(arguments, tokenizer, raw):
-        problem = "config.json and model.safetensors do not belong together, or one is damaged"
-        raise FileError(folder, problem)
+        problem = "it and config.json do not belong together, or one of them is damaged"
+        raise FileError(weights_path, problem)
     try:
         weights = safetensors.torch.load(raw)
         with torch.device("meta"):
