@@ -65,10 +65,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def unchanged(project: Project) -> Iterator[Project]:
-    """The project, with parameters and outs put back afterwards."""
+    """The project, with parameters, outs and MLflow's store put back afterwards."""
     params, lock = project.folder / "params.yaml", project.folder / "dvc.lock"
-    before = params.read_bytes(), lock.read_bytes()
+    store = project.folder / "mlflow.db"
+    before = {path: path.read_bytes() for path in (params, lock, store)}
     yield project
-    params.write_bytes(before[0])
-    if lock.read_bytes() != before[1]:
+    params.write_bytes(before[params])
+    if lock.read_bytes() != before[lock]:
         assert project.repro() == []  # DVC has it all in its cache
+    store.write_bytes(before[store])

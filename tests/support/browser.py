@@ -71,7 +71,7 @@ def ui(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
             process.terminate()
 
 
-def wait_for(url: str, seconds: float = 120) -> None:
+def wait_for(url: str, seconds: float = 300) -> None:
     """Wait until a server answers."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -21,6 +21,8 @@ from nanopoet.tokens.tokenizer import BEGIN_ID
 from tests.support.models import tiny_model
 from tests.support.project import ROOT
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:

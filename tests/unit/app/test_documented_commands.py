@@ -12,6 +12,8 @@ import pytest
 from nanopoet.app.cli import main
 from tests.support.project import ROOT, Project
 
+pytestmark = pytest.mark.process
+
 
 def documented_commands() -> str:
     """Return the bash blocks of docs/command.md."""

@@ -18,6 +18,8 @@ from nanopoet.prosody.annotate import mark
 from tests.support.models import tiny_model
 from tests.support.web import LONG, POEM, Scripted, ask, served
 
+pytestmark = pytest.mark.process
+
 
 def test_a_poem_comes_character_by_character_and_then_marked() -> None:
     with served(Scripted(POEM, LONG)) as address:

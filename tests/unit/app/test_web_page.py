@@ -18,6 +18,8 @@ from tests.support import browser
 from tests.support.models import tiny_model
 from tests.support.web import LONG, POEM, Scripted, ask, served
 
+pytestmark = pytest.mark.process
+
 needs_chromium = pytest.mark.skipif(
     browser.CHROMIUM is None, reason="no Chromium here: Debian's package `chromium` has it"
 )

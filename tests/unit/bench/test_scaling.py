@@ -16,6 +16,8 @@ from nanopoet.training.trainer import build_model
 from stages.tracking.provenance import digest
 from tests.support.project import ROOT, Project
 
+pytestmark = pytest.mark.process
+
 PAGE = (ROOT / "docs/scaling.md").read_text(encoding="utf-8")
 
 

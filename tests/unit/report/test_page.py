@@ -12,6 +12,8 @@ from nanopoet.report.page import MEASURES
 from tests.support import browser
 from tests.support.project import Project
 
+pytestmark = pytest.mark.process
+
 needs_chromium = pytest.mark.skipif(
     browser.CHROMIUM is None, reason="no Chromium here: Debian's package `chromium` has it"
 )

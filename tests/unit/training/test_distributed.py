@@ -24,6 +24,8 @@ from tests.support.poems import make_poems
 from tests.support.project import ROOT, Project
 from tools.reliability.faults import running, stages
 
+pytestmark = pytest.mark.process
+
 TIMEOUT = 200
 """Seconds after which a training hangs."""
 WORKER = """

@@ -33,6 +33,8 @@ from nanopoet.training.trainer import Trainer, build_model
 from tests.support.params import SMALL
 from tests.support.project import ROOT, Project
 
+pytestmark = pytest.mark.process
+
 Start = Callable[[], Trainer]
 
 

@@ -178,6 +178,7 @@ def both_compiled(test: Callable[..., None]) -> Callable[..., None]:
 
 
 @both_compiled
+@pytest.mark.process
 def test_compiled_it_is_the_same_training(run: Train, recipe: dict[str, Any]) -> None:
     """Dropout draws the same random numbers; only the last bits of the losses differ."""
     _, plain = run(**recipe, max_steps=3, compile="off")
@@ -188,6 +189,7 @@ def test_compiled_it_is_the_same_training(run: Train, recipe: dict[str, Any]) ->
 
 
 @both_compiled
+@pytest.mark.process
 def test_compiled_and_with_two_threads_it_ends_in_the_same_bits(
     run: Train, recipe: dict[str, Any]
 ) -> None:
