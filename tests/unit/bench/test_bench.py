@@ -97,6 +97,7 @@ def test_operations_have_the_kind_of_their_caller() -> None:
     assert min(found.values()) > 0
 
 
+@pytest.mark.process
 def test_a_missing_archive_is_an_error_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench"]
     done = subprocess.run(
@@ -108,6 +109,7 @@ def test_a_missing_archive_is_an_error_at_once(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.process
 def test_peak_memory_is_that_of_the_process_alone() -> None:
     """The memory of a large parent process, as in Linux's ru_maxrss, does not count."""
     ballast = np.ones(100_000_000)  # 800 MB

@@ -50,6 +50,7 @@ def test_the_compiler_works_where_it_is_and_pays(
     assert why in reason
 
 
+@pytest.mark.process
 def test_a_compiler_that_fails_is_not_used(tmp_path: Path) -> None:
     script = "import torch; from nanopoet.common.device import choose_compile; "
     script += "print(choose_compile('auto', torch.device('cpu'), 1e16))"
