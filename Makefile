@@ -35,7 +35,7 @@ test: $(VENV)/.ready ## run all tests but the slow ones
 	$(PYTEST)
 
 test-fast: $(VENV)/.ready ## run the tests that start no process, in under a minute
-	$(PYTEST) -m "not slow and not process" nanopoet tests/unit tests/docs
+	$(PYTEST) -m "not slow and not process" nanopoet tests/unit tests/docs --ignore tests/unit/export
 
 check: $(VENV)/.ready ## lint, format and types
 	ruff check .
