@@ -121,7 +121,10 @@ class Project:
 
     def commit(self, message: str = "everything") -> None:
         """Commit everything to git."""
-        for command in (("add", "--all"), ("commit", "--quiet", "--message", message)):
+        for command in (
+            ("add", "--all"),
+            ("commit", "--quiet", "--allow-empty", "--message", message),
+        ):
             git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *command]
             subprocess.run(git, cwd=self.folder, check=True)
 
