@@ -1,4 +1,4 @@
-"""What several test files need: small corpora and parameters."""
+"""Fixtures of several test files: small corpora, parameters and a project."""
 
 import json
 import os

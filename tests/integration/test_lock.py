@@ -1,4 +1,4 @@
-"""What is installed is what requirements.lock names, and that fits pyproject.toml."""
+"""The lock file agrees with pyproject.toml and with the installed packages."""
 
 import re
 import tomllib

@@ -1,11 +1,14 @@
 """Models and vocabularies for tests of the exports."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from nanopoet.common.errors import NanopoetError
 from nanopoet.models.base import LanguageModel
 from nanopoet.models.registry import make_model
 from nanopoet.tokens.tokenizer import CharTokenizer
@@ -44,12 +47,25 @@ def random_model(architecture: str, tokenizer: CharTokenizer, **sizes: int) -> L
     return model
 
 
-def occupy(place: Path, *, folder: bool) -> Path:
-    """Put a user's file at `place`, or into a folder there, and return it."""
+Export = Callable[[LanguageModel, CharTokenizer, Path], None]
+
+
+def check_nothing_is_overwritten(export: Export, parent: Path, *, folder: bool) -> None:
+    """Check that an export refuses a name that is taken, by a file or by a folder with a file.
+
+    Raises:
+        AssertionError: the export went through, said something else or touched a file.
+    """
+    tokenizer, place = tricky_tokenizer(), parent / "poet"
     kept = place / "config.json" if folder else place
     kept.parent.mkdir(exist_ok=True)
     kept.write_text("mine", encoding="utf-8")
-    return kept
+    before = set(parent.rglob("*"))
+    with pytest.raises(NanopoetError, match="exists") as caught:
+        export(random_model("modern", tokenizer), tokenizer, place)
+    assert str(place) in str(caught.value)
+    assert kept.read_text(encoding="utf-8") == "mine"
+    assert set(parent.rglob("*")) == before
 
 
 def fail(*_: object) -> None:

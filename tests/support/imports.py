@@ -1,4 +1,4 @@
-"""What the code imports, read from its source."""
+"""Imports of the code, read from its source."""
 
 import ast
 from functools import cache

@@ -32,10 +32,10 @@ SMALL: dict[str, dict[str, Any]] = {
         "precision": "fp32",
     },
 }
-"""What differs from params.yaml so that the whole chain runs in seconds."""
+"""Changes to params.yaml with which the whole chain runs in seconds."""
 
 STAGES = ["load", "split", "tokenize", "encode", "pretrain", "baseline", "evaluate", "report"]
-"""What runs on a corpus of one's own, which needs no `fetch`."""
+"""Stages that run on a user's own corpus, which needs no `fetch`."""
 
 MODERN = {
     "separators": True,

@@ -171,7 +171,7 @@ def test_it_says_what_went_wrong_and_takes_text_for_text() -> None:
         page.get_by_role("spinbutton", name="poems").fill("99")
         page.get_by_text("Sampling").click()
         page.get_by_role("button", name="Write").click()
-        page.get_by_role("spinbutton", name="poems").wait_for()  # shown, as it is the one to mend
+        page.get_by_role("spinbutton", name="poems").wait_for()  # shown, as it is the one to fix
         assert page.evaluate("document.activeElement.name") == "count"
 
 

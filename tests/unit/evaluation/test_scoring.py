@@ -110,7 +110,7 @@ def test_a_uniform_model_needs_log_v() -> None:
 
 
 def test_a_model_learns_on_after_it_was_scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where scoring moves it from one device to another, its parameters are made anew."""
+    """Moving a model to another device may replace its parameters."""
 
     def move(module: torch.nn.Module, _: torch.device) -> torch.nn.Module:
         for each in module.modules():

@@ -16,8 +16,8 @@ from tests.support.examples import examples
 from tests.support.export import (
     TRICKY,
     UNKNOWN_CHARACTERS,
+    check_nothing_is_overwritten,
     fail,
-    occupy,
     random_model,
     tricky_tokenizer,
 )
@@ -94,14 +94,7 @@ def test_begin_stands_before_a_text(llama: LlamaCpp) -> None:
 
 @pytest.mark.parametrize("is_folder", [False, True])
 def test_nothing_is_overwritten(is_folder: bool, tmp_path: Path) -> None:
-    tokenizer, place = tricky_tokenizer(), tmp_path / "poet"
-    kept = occupy(place, folder=is_folder)
-    before = set(tmp_path.rglob("*"))
-    with pytest.raises(NanopoetError, match="exists") as caught:
-        export_gguf(random_model("modern", tokenizer), tokenizer, place)
-    assert str(place) in str(caught.value)
-    assert kept.read_text(encoding="utf-8") == "mine"
-    assert set(tmp_path.rglob("*")) == before
+    check_nothing_is_overwritten(export_gguf, tmp_path, folder=is_folder)
 
 
 def test_a_missing_parent_is_fine(tmp_path: Path) -> None:

@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from nanopoet.common.errors import NanopoetError
 from nanopoet.export.huggingface import NAMES, export_huggingface
 from nanopoet.tokens.tokenizer import BEGIN_ID, SPECIAL_TOKENS
 from tests.support.examples import examples
 from tests.support.export import (
     TRICKY,
     UNKNOWN_CHARACTERS,
+    check_nothing_is_overwritten,
     fail,
-    occupy,
     random_model,
     tricky_tokenizer,
 )
@@ -113,14 +112,7 @@ def test_a_folder_has_what_it_needs_and_no_code(folder: Path) -> None:
 
 @pytest.mark.parametrize("is_folder", [False, True])
 def test_nothing_is_overwritten(is_folder: bool, tmp_path: Path) -> None:
-    tokenizer, place = tricky_tokenizer(), tmp_path / "poet"
-    kept = occupy(place, folder=is_folder)
-    before = set(tmp_path.rglob("*"))
-    with pytest.raises(NanopoetError, match="exists") as caught:
-        export_huggingface(random_model("modern", tokenizer), tokenizer, place)
-    assert str(place) in str(caught.value)
-    assert kept.read_text(encoding="utf-8") == "mine"
-    assert set(tmp_path.rglob("*")) == before
+    check_nothing_is_overwritten(export_huggingface, tmp_path, folder=is_folder)
 
 
 def test_an_empty_folder_and_a_missing_parent_are_fine(tmp_path: Path) -> None:
