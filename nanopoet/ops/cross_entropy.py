@@ -65,10 +65,10 @@ def linear_cross_entropy(
     The forward pass computes the gradients too, so that the logits of a row exist once and briefly.
     Matmuls run in autocast's dtype, all else in fp32.
 
-    `torch.nn.functional.linear_cross_entropy` (torch 2.13) computes the same, but does not replace
-    this function. Without options it holds the logits of all rows: for 64 × 256 tokens the peak
-    memory grows by 2.3 GB, here by 0.4 GB. With chunks it takes about four times the CPU time in
-    fp32, and torch's compiler does not compile it. `python -m bench.ops` compares the time.
+    `torch.nn.functional.linear_cross_entropy` (torch 2.13) computes the same in less time, but in
+    more memory. It holds the logits of all rows: for 64 × 256 tokens the peak memory grows by
+    2.3 GB, here by 0.4 GB. With chunks it holds fewer, but takes about four times the CPU time, and
+    torch's compiler does not compile it. `python -m bench.ops` compares the times.
 
     Args:
         x: (N, C).

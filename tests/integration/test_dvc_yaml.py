@@ -142,9 +142,8 @@ def test_a_stored_model_names_all_that_it_needs() -> None:
         for node in tree(poet).body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "REQUIREMENTS"
     ]
-    files = {poet} | closure(ROOT / "nanopoet/models/checkpoint.py")
     names: set[str] = set()
-    for file in files:
+    for file in closure(poet):
         for node in ast.walk(tree(file)):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
