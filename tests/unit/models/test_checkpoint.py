@@ -1,5 +1,7 @@
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.models.checkpoint import load_model, save_model
 from nanopoet.models.gpt import GPTLanguageModel
 from nanopoet.models.qwen3 import Qwen3LanguageModel
+from nanopoet.models.registry import make_model
 from nanopoet.tokens.tokenizer import CharTokenizer
 
 
@@ -37,6 +40,36 @@ def test_tables_that_no_file_contains_are_computed(tmp_path: Path) -> None:
     loaded, _ = load_model(tmp_path / "poet")
     idx = torch.tensor([tokenizer.encode("床前明月")])
     assert torch.equal(loaded(idx)[0], saved(idx)[0])
+
+
+@pytest.mark.parametrize(
+    ("config", "digests"),
+    [
+        (
+            {"architecture": "classic", "dropout": 0.1},
+            {"config.json": "8ee89d6db393", "model.safetensors": "71027b0b7dfd"},
+        ),
+        (
+            {"architecture": "modern", "kv_head_num": 1, "mlp_size": 8, "dropout": 0.0},
+            {"config.json": "45756aeb46e2", "model.safetensors": "1c890186e861"},
+        ),
+    ],
+)
+def test_a_folder_has_the_bytes_that_version_0_1_wrote(
+    tmp_path: Path, config: dict[str, Any], digests: dict[str, str]
+) -> None:
+    """So models of that version, written at commit ef9b503, are read as before."""
+    tokenizer = CharTokenizer.from_characters("床前明月光")
+    sizes = {"vocab_size": 16, "emb_size": 8, "block_size": 8, "layer_num": 1, "head_num": 2}
+    architecture = {"architecture": config["architecture"]}
+    model = make_model(architecture | sizes | config, torch.Generator())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_((torch.arange(parameter.numel()) % 7 / 8).view(parameter.shape))
+    save_model(tmp_path, model, tokenizer, {"steps": 3})
+    digests |= {"vocab.json": "b4d25ec9ccd9"}
+    files = {path.name: hashlib.sha256(path.read_bytes()) for path in tmp_path.iterdir()}
+    assert {name: digest.hexdigest()[:12] for name, digest in files.items()} == digests
 
 
 def test_config_is_readable(folder: Path) -> None:
