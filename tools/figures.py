@@ -164,6 +164,11 @@ def collect(known: Figures) -> Figures:
 def _entry(read: Callable[[str], str], known: Figures | None, commit: str) -> Figures:
     """Return the figures of one recipe, whose files `read` returns as text."""
     evaluate = orjson.loads(read("metrics/evaluate.json"))
+    if "perplexity" not in evaluate:
+        raise NanopoetError(
+            f"metrics/evaluate.json of the experiment on {commit}: written by version 0.1, whose "
+            "figures have other names; run the recipe again with `make run`"
+        )
     losses = pd.read_csv(io.StringIO(read(CURVE)))
     entry = {
         "pretrain": orjson.loads(read("metrics/pretrain.json")),

@@ -83,7 +83,9 @@ def test_a_block_is_filled_and_stays(name: str, reference: dict[str, Any]) -> No
         ("a.b", "1234"),
         ("a.share .1%", "12.3%"),
         ("a.none .1%", "–"),
+        ("a.share time", "0 seconds"),
         ("a.b time", "21 minutes"),
+        ("a.long time", "3.8 hours"),
         ("a.b time-zh", "21 分钟"),
         ("a.machine machine", "2 cores without bf16"),
         ("a.machine machine-zh", "2 核，无 bf16"),
@@ -91,17 +93,10 @@ def test_a_block_is_filled_and_stays(name: str, reference: dict[str, Any]) -> No
 )
 def test_a_number_is_written_as_asked(marker: str, expected: str) -> None:
     machine = {"device": "cpu", "cores": 2, "bf16": None}
-    values = {"a": {"b": 1234, "share": 0.123, "none": None, "machine": machine}}
+    values = {"a": {"b": 1234, "long": 13_700, "share": 0.123, "none": None, "machine": machine}}
     page = f"| x <!-- fig: {marker} -->old<!-- /fig --> y | <!-- fig: a.b -->0<!-- /fig --> |\n"
     filled = figures.render(page, values)
     assert f"<!-- fig: {marker} -->{expected}<!-- /fig --> y | <!-- fig: a.b -->1234<" in filled
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(45, "45 seconds"), (117, "2 minutes"), (13_700, "3.8 hours")]
-)
-def test_times_have_a_fitting_unit(seconds: float, text: str) -> None:
-    assert format_value(seconds, "time") == text
 
 
 @pytest.mark.parametrize(
@@ -209,6 +204,12 @@ def test_a_wrong_page_leaves_all_files_alone(workspace: Path) -> None:
 def test_a_missing_figure_is_named(workspace: Path) -> None:
     (workspace / figures.SAMPLES).unlink()
     with pytest.raises(NanopoetError, match=r"data/samples\.txt: no such file; run `make repro`"):
+        figures.collect({})
+
+
+def test_figures_of_version_0_1_are_named(workspace: Path) -> None:
+    (workspace / "metrics/evaluate.json").write_text('{"hesitation": 99.7}', encoding="utf-8")
+    with pytest.raises(NanopoetError, match=r"written by version 0\.1"):
         figures.collect({})
 
 
