@@ -57,7 +57,7 @@ def write_params(tmp_path: Path) -> Callable[..., Path]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose pipeline has run once; tests leave its parameters as they were."""
     folder = tmp_path_factory.mktemp("project")
-    project = Project(folder, load={"source": "mine.jsonl"}, **SMALL)
+    project = Project(folder, load={"source": "mine.jsonl"}, **SMALL).fork()
     write_poems(folder / "mine.jsonl", make_poems(300))
     assert sorted(project.repro()) == sorted(STAGES)
     return project

@@ -16,7 +16,7 @@ from tests.support.tracking import EVAL_EVERY, STEPS
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which all before `pretrain` is done and committed, with an empty store."""
     folder = tmp_path_factory.mktemp("prepared")
-    project = Project(folder, load={"source": "mine.jsonl"}, **SMALL)
+    project = Project(folder, load={"source": "mine.jsonl"}, **SMALL).fork()
     project.set(pretrain={"max_steps": STEPS, "eval_every": EVAL_EVERY, "checkpoint_every": 50})
     write_poems(folder / "mine.jsonl", make_poems(300))
     project.repro("baseline")
@@ -30,4 +30,4 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def own(prepared: Path, tmp_path: Path) -> Project:
     """A project of the test's own."""
-    return Project.at(shutil.copytree(prepared, tmp_path / "own"))
+    return Project.at(shutil.copytree(prepared, tmp_path / "own")).fork()

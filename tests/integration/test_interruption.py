@@ -49,7 +49,7 @@ run(main)
 
 
 def test_ctrl_c_during_imports_prints_no_traceback(unchanged: Project) -> None:
-    with unchanged.start("stages.evaluate") as process:
+    with Project.at(unchanged.folder).start("stages.evaluate") as process:
         own = psutil.Process(process.pid)
         while not any("libtorch" in file.path for file in own.memory_maps()):
             time.sleep(0.01)

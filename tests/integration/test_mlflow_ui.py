@@ -30,7 +30,8 @@ needs_chromium = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project with two real runs that differ in one parameter."""
-    project = Project(tmp_path_factory.mktemp("two"), load={"source": "mine.jsonl"}, **SMALL)
+    folder = tmp_path_factory.mktemp("two")
+    project = Project(folder, load={"source": "mine.jsonl"}, **SMALL).fork()
     write_poems(project.folder / "mine.jsonl", make_poems(300))
     pipeline = project.folder / "dvc.yaml"
     stages = read_yaml(pipeline)

@@ -23,7 +23,7 @@ needs_mounts = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Make a project whose pipeline nobody disturbs."""
-    project = new_project(tmp_path_factory.mktemp("faults") / "reference")
+    project = new_project(tmp_path_factory.mktemp("faults") / "reference").fork()
     project.repro()
     return project
 
@@ -112,7 +112,7 @@ def test_clients_at_a_served_model(reference: Project) -> None:
 
 
 def test_many_evaluations_in_one_run(tmp_path: Path) -> None:
-    project = new_project(tmp_path / "evaluations")
+    project = new_project(tmp_path / "evaluations").fork()
     project.repro("encode")
     figures = load.many_evaluations(project, 50)
     assert figures == {"evaluations": 50, "rows_of_samples": 150, "status": "FINISHED"}

@@ -142,13 +142,13 @@ def test_a_lost_store_is_filled_from_the_files(unchanged: Project) -> None:
 
 
 def test_a_clone_with_pulled_data_runs_nothing(project: Project, tmp_path: Path) -> None:
-    one = Project.at(shutil.copytree(project.folder, tmp_path / "one"))
+    one = Project.at(shutil.copytree(project.folder, tmp_path / "one")).fork()
     remote, clone = tmp_path / "remote", tmp_path / "clone"
     assert one.run("dvc", "remote", "add", "--default", "near", str(remote)).returncode == 0
     one.commit("with a remote")
     assert one.run("dvc", "push", "--run-cache").returncode == 0
     subprocess.run(["git", "clone", "--quiet", one.folder, clone], check=True)
-    other = Project.at(clone)
+    other = Project.at(clone).fork()
     assert other.run("dvc", "pull", "--run-cache", *STAGES).returncode == 0
     assert other.repro() == []
     assert other.tracked() == []

@@ -27,6 +27,7 @@ def python_files(*folders: str) -> list[Path]:
     return found
 
 
+@cache
 def imported_names(path: Path, *, typing: bool = True) -> set[str]:
     """Names of all modules that a file imports, as `a.b`; of `from a import b` both `a` and `a.b`.
 
@@ -52,6 +53,7 @@ def imported_names(path: Path, *, typing: bool = True) -> set[str]:
     return names
 
 
+@cache
 def imported_files(path: Path, *, typing: bool = True) -> set[Path]:
     """Files of this repository that a file imports; a package's `__init__` does not count."""
     names = imported_names(path, typing=typing)
@@ -59,6 +61,7 @@ def imported_files(path: Path, *, typing: bool = True) -> set[Path]:
     return {file for file in files if file.exists()}
 
 
+@cache
 def closure(path: Path, *, typing: bool = True) -> set[Path]:
     """A file and all that it imports, directly or through others."""
     found: set[Path] = set()

@@ -1,76 +1,17 @@
 """A copy of the repository with a small pipeline that really runs."""
 
 import json
-import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.fork_server import folder_of_python
 from tests.support.yaml import write_yaml
 
 ROOT = Path(__file__).parents[2]
-
-# Importing MLflow takes seconds. One process does it once, and its forks read the stores.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    [
-        "mlflow.pyfunc",
-        "mlflow.store.model_registry.sqlalchemy_store",
-        "mlflow.store.tracking.sqlalchemy_store",
-        "mlflow.system_metrics.system_metrics_monitor",
-        "pandas",
-        "pydantic",
-        "safetensors.torch",
-        "torch.distributed.run",
-    ]
-)
-
-
-def _send_runs(folder: Path, environment: dict[str, str], answer: Connection) -> None:
-    """Send all that MLflow has of each run of the project in a folder."""
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(folder)
-    sys.path.insert(0, str(folder))
-    import mlflow
-
-    from stages.tracking.uploader import open_store
-
-    assert Path(sys.modules["stages.tracking.uploader"].__file__ or "").parents[2] == folder
-    _, experiment = open_store()
-    client = mlflow.MlflowClient()
-    try:
-        best = client.get_model_version_by_alias("nanopoet", "best").run_id
-    except mlflow.MlflowException:
-        best = None
-    found = []
-    for run in client.search_runs([experiment], order_by=["attributes.start_time ASC"]):
-        assert run.inputs is not None
-        assert run.outputs is not None
-        run_id, steps = run.info.run_id, client.get_metric_history
-        found.append(
-            {
-                "id": run_id,
-                "best": run_id == best,
-                "name": run.info.run_name,
-                "status": run.info.status,
-                "params": run.data.params,
-                "metrics": run.data.metrics,
-                "tags": run.data.tags,
-                "inputs": [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs],
-                "models": [output.model_id for output in run.outputs.model_outputs],
-                "val": [(m.step, m.value) for m in steps(run_id, "loss/val")],
-                "train": [m.step for m in steps(run_id, "loss/train")],
-                "files": [file.path for file in client.list_artifacts(run_id)],
-                "pictures": [file.path for file in client.list_artifacts(run_id, "plots")],
-            }
-        )
-    answer.send(found)
 
 
 class Project:
@@ -105,8 +46,16 @@ class Project:
     def _at(self, folder: Path) -> None:
         self.folder = folder
         self.umask = -1
+        self.python = sys.executable
         self.environment = os.environ | {"OMP_NUM_THREADS": "1"}
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    def fork(self) -> Self:
+        """Use the `python` of the fork server from now on; return the project."""
+        if not self.environment["PATH"].startswith(str(folder_of_python())):
+            self.python = str(folder_of_python() / "python")
+            self.environment["PATH"] = f"{folder_of_python()}{os.pathsep}{self.environment['PATH']}"
+        return self
 
     def set(self, **changes: dict[str, Any]) -> None:
         """Change params.yaml: section → leaf → value."""
@@ -137,7 +86,7 @@ class Project:
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start `python -m <command>` in the project."""
         return subprocess.Popen(
-            [sys.executable, "-m", *command],
+            [self.python, "-m", *command],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -162,15 +111,12 @@ class Project:
 
     def tracked(self) -> list[dict[str, Any]]:
         """Return all that MLflow has of each run, the oldest first."""
-        receiver, sender = _FORKS.Pipe(duplex=False)
-        arguments = self.folder.resolve(), self.environment, sender
-        process = _FORKS.Process(target=_send_runs, args=arguments)
-        process.start()
-        sender.close()
-        try:
-            runs: list[dict[str, Any]] = receiver.recv()
-        except EOFError:
-            raise AssertionError("reading MLflow's store failed; see above") from None
-        finally:
-            process.join()
+        done = subprocess.run(
+            [folder_of_python() / "python", "-m", "tests.support.stored_runs"],
+            cwd=self.folder,
+            env=self.environment | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        runs: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
         return runs

@@ -14,7 +14,7 @@ from typing import Any
 from tests.support.browser import free_port, wait_for
 from tests.support.project import Project
 
-STEPS, EVAL_EVERY = 600, 100
+STEPS, EVAL_EVERY = 300, 50
 """A training of some seconds."""
 
 

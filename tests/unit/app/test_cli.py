@@ -18,6 +18,7 @@ from nanopoet.app.cli import main
 from nanopoet.common.text import as_lines
 from nanopoet.models.checkpoint import load_model, save_model
 from nanopoet.tokens.tokenizer import BEGIN_ID
+from tests.support.fork_server import folder_of_python
 from tests.support.models import tiny_model
 from tests.support.project import ROOT
 
@@ -34,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "nanopoet.app.cli", *arguments]
+    return [str(folder_of_python() / "python"), "-m", "nanopoet.app.cli", *arguments]
 
 
 def written(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

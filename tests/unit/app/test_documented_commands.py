@@ -4,12 +4,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from nanopoet.app.cli import main
+from tests.support.fork_server import folder_of_python
 from tests.support.project import ROOT, Project
 
 pytestmark = pytest.mark.process
@@ -49,8 +49,9 @@ def test_the_documented_commands_run(
     script = documented_commands()
     assert script.count("nanopoet ") == 9
     known = f'path_or_url="{here.folder}"\n'
+    python = folder_of_python() / "python"
     for name, module in (("nanopoet", "nanopoet.app.cli"), ("mlflow", "mlflow"), ("dvc", "dvc")):
-        known += f'{name}() {{ "{sys.executable}" -m {module} "$@"; }}\n'
+        known += f'{name}() {{ "{python}" -m {module} "$@"; }}\n'
     kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     done = subprocess.run(
         ["bash", "-c", f"{known}set -eo pipefail\n{script}"],

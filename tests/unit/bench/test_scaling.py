@@ -30,7 +30,9 @@ def _run(project: Project, command: str) -> str:
 @pytest.fixture
 def committed(project: Project, tmp_path: Path) -> Project:
     """Make a git repository of a project whose pipeline has run."""
-    mine = Project.at(Path(shutil.copytree(project.folder, tmp_path / "mine", symlinks=True)))
+    mine = Project.at(
+        Path(shutil.copytree(project.folder, tmp_path / "mine", symlinks=True))
+    ).fork()
     mine.commit()
     return mine
 
@@ -69,7 +71,7 @@ def test_a_team_shares_results(committed: Project, tmp_path: Path) -> None:
     committed.commit()
     _run(committed, "dvc push")
     subprocess.run(["git", "clone", "--quiet", committed.folder, tmp_path / "theirs"], check=True)
-    theirs = Project.at(tmp_path / "theirs")
+    theirs = Project.at(tmp_path / "theirs").fork()
     # This corpus is a JSONL file, so there is no archive to pull.
     _run(theirs, "dvc pull --allow-missing")
     assert theirs.repro() == []
