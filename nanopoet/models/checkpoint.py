@@ -79,7 +79,7 @@ def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
         raise FileError(weights_path, problem)
     try:
         weights = safetensors.torch.load(raw)
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]):  # the meta device would load torch's compiler
             model = make_model(arguments)
         model.load_state_dict(weights, assign=True)
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:

@@ -49,8 +49,7 @@ def rotary_tables(block_size: int, head_size: int) -> Tensor:
     """Compute the cosines and signed sines that `rotate` takes, (2, T, 2, D/2), fp32.
 
     NumPy computes them, in fp64. Torch's threads race in the first cosines of a process, and
-    sometimes half of them are off by 1e-4. The tables are on the CPU even if a model is made on the
-    meta device, because its weight file does not contain them.
+    sometimes half of them are off by 1e-4.
 
     Args:
         block_size: T.

@@ -1,5 +1,7 @@
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +113,19 @@ def test_weights_of_another_training_are_an_error(folder: Path, tmp_path: Path) 
     (tmp_path / "other/model.safetensors").replace(folder / "model.safetensors")
     with pytest.raises(NanopoetError, match="do not belong together"):
         load_model(folder)
+
+
+@pytest.mark.process
+def test_reading_leaves_random_numbers_and_the_compiler_alone(folder: Path) -> None:
+    """Importing torch's compiler would take longer than a poem."""
+    script = f"""
+import sys, torch
+from nanopoet.models.checkpoint import load_model
+before = torch.random.get_rng_state()
+load_model({str(folder)!r})
+print(torch.equal(torch.random.get_rng_state(), before), "torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True False\n"
