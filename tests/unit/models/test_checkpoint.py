@@ -14,6 +14,7 @@ from nanopoet.models.gpt import GPTLanguageModel
 from nanopoet.models.qwen3 import Qwen3LanguageModel
 from nanopoet.models.registry import make_model
 from nanopoet.tokens.tokenizer import CharTokenizer
+from tests.support.project import ROOT
 
 
 @pytest.fixture
