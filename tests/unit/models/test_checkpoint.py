@@ -127,6 +127,6 @@ load_model({str(folder)!r})
 print(torch.equal(torch.random.get_rng_state(), before), "torch._dynamo" in sys.modules)
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "True False\n"
