@@ -208,7 +208,9 @@ def test_a_missing_figure_is_named(workspace: Path) -> None:
 
 
 def test_figures_of_version_0_1_are_named(workspace: Path) -> None:
-    (workspace / "metrics/evaluate.json").write_text('{"hesitation": 99.7}', encoding="utf-8")
+    (workspace / "metrics/evaluate.json").write_text(
+        '{"nats_per_character": 4.6}', encoding="utf-8"
+    )
     with pytest.raises(NanopoetError, match=r"written by version 0\.1"):
         figures.collect({})
 

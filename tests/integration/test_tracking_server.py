@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -27,24 +28,24 @@ from tests.support.tracking import (
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[Callable[[str], Server]]:
     """Start servers on a store; they are stopped at the end."""
-    servers = []
+    with ExitStack() as stack:
 
-    def start(store: str) -> Server:
-        servers.append(Server(store, tmp_path))
-        return servers[-1]
+        def start(store: str) -> Server:
+            server = Server(store, tmp_path)
+            stack.callback(server.stop)
+            server.start()
+            return server
 
-    yield start
-    for server in servers:
-        server.stop()
+        yield start
 
 
 @pytest.fixture
-def absent(own: Project, start_server: Callable[[str], Server], tmp_path: Path) -> Server:
-    """A server that `own` is to use, and that does not run."""
-    server = start_server(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    server.stop()
+def absent(own: Project, tmp_path: Path) -> Iterator[Server]:
+    """A server that `own` is to use, and that does not run yet."""
+    server = Server(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
     own.environment |= {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-    return server
+    yield server
+    server.stop()
 
 
 def _unsent(project: Project) -> list[Path]:

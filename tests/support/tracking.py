@@ -37,7 +37,7 @@ def assert_whole(run: dict[str, Any]) -> None:
 
 
 class Server:
-    """A `mlflow server` that can be stopped and started again on the same port."""
+    """A `mlflow server` that can be started, stopped and started again on the same port."""
 
     def __init__(self, store: str, folder: Path) -> None:
         port = str(free_port())
@@ -48,7 +48,7 @@ class Server:
             *("--host", "127.0.0.1", "--port", port),
         ]
         self._log = folder / "server.log"
-        self.start()
+        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -63,11 +63,12 @@ class Server:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to all its processes."""
+        assert self.process is not None
         os.killpg(self.process.pid, number)
 
     def stop(self) -> None:
-        """Kill it, unless it is killed already."""
-        if self.process.poll() is None:
+        """Kill it, unless it does not run."""
+        if self.process and self.process.poll() is None:
             self.signal(signal.SIGKILL)
             self.process.wait()
 
