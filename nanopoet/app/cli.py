@@ -6,10 +6,10 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.models.sampling import Sampling, check_prompt
@@ -139,13 +139,14 @@ def _reader(name: str, kind: type[int] | type[float]) -> Callable[[str], float]:
     """Make a reader of a parameter of `Sampling` for argparse."""
 
     def read(text: str) -> float:
-        try:
+        value: Any = text
+        with suppress(ValueError):
             value = kind(text)
-            Sampling.read({name: value})
-        except ValueError:
-            problem = f"{text} is not allowed: {Sampling.allowed(name)}"
-            raise argparse.ArgumentTypeError(problem) from None
-        return value
+        try:
+            checked: float = getattr(Sampling.read({name: value}), name)
+        except NanopoetError as error:
+            raise argparse.ArgumentTypeError(str(error).removeprefix(f"{name} = ")) from None
+        return checked
 
     return read
 

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import ipaddress
 import re
+import reprlib
 import socket
 import sys
 from base64 import b64encode
@@ -37,7 +38,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nanopoet.app.writer import Writer
 from nanopoet.common.errors import NanopoetError
-from nanopoet.models.sampling import LONGEST_PROMPT, Sampling, check_prompt
+from nanopoet.models.sampling import LONGEST_PROMPT, PROMPT_ALLOWED, Sampling, check_prompt
 from nanopoet.prosody.annotate import mark, mark_tone
 from nanopoet.prosody.forms import FORMS, can_become, style_of
 from nanopoet.prosody.rules import Verse
@@ -55,7 +56,7 @@ Event = dict[str, Any]
 class PoemRequest(Sampling):
     """A request for poems: how they begin, in which form, and how to sample them."""
 
-    prompt: str = Field("", description=f"a text of at most {LONGEST_PROMPT} characters")
+    prompt: str = Field("", description=PROMPT_ALLOWED)
     form: str | None = Field(None, description=f"null, {', '.join(FORMS)}")
     count: int = Field(1, ge=1, le=10, description="poems to write")
 
@@ -63,10 +64,13 @@ class PoemRequest(Sampling):
     def _check(self) -> Self:
         check_prompt(self.prompt)
         if self.form is not None and self.form not in FORMS:
-            raise NanopoetError(f"form = {self.form} is not allowed: {self.allowed('form')}")
+            raise NanopoetError(
+                f"form = {reprlib.repr(self.form)} is not allowed: {self.allowed('form')}"
+            )
         if self.form is not None and not can_become(self.prompt, self.form):
             raise NanopoetError(
-                f"no {self.form} begins with {self.prompt}: its lines have other lengths"
+                f"no {self.form} begins with {reprlib.repr(self.prompt)}: its lines have other "
+                "lengths"
             )
         return self
 

@@ -37,6 +37,9 @@ from nanopoet.tokens.tokenizer import (
     CharTokenizer,
 )
 
+NEVER_WRITTEN = [SPECIAL_TOKENS.index(token) for token in SPECIAL_TOKENS if token != BEGIN]
+"""Ids that no text has. Other programs suppress them, as `nanopoet.models.generate` does."""
+
 NAMES = {
     BEGIN: "<begin>",
     PADDING: "<pad>",
@@ -130,13 +133,12 @@ def _tokenizer_config(block_size: int) -> dict[str, Any]:
 
 
 def _generation(block_size: int) -> dict[str, Any]:
-    """Make `transformers` sample from all tokens, as `nanopoet.models.generate` does.
+    """Make `transformers` sample from all characters, as `nanopoet.models.generate` does.
 
     A text ends at `block_size`, the number of positions of the model.
     """
-    return {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0} | {
-        "max_length": block_size
-    }
+    sampling = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    return sampling | {"suppress_tokens": NEVER_WRITTEN, "max_length": block_size}
 
 
 def _model_card(model: LanguageModel, config: dict[str, Any]) -> str:
