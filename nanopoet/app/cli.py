@@ -4,6 +4,7 @@ import argparse
 import io
 import os
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -50,6 +51,7 @@ _SERVE_EXAMPLES = """\
 examples:
   nanopoet serve                            http://127.0.0.1:8000, for this machine alone
   nanopoet serve --port 0                   any port that is free
+  nanopoet serve --allow-host poems.example behind a proxy of this name
 """
 
 
@@ -118,6 +120,14 @@ def _parser() -> argparse.ArgumentParser:
         "--host", default="127.0.0.1", help="address to listen on, default: %(default)s"
     )
     serve.add_argument("--port", type=_port, default=8000, help="default: %(default)s; 0: any free")
+    serve.add_argument(
+        "--allow-host",
+        type=_host_name,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which a proxy calls the page; may be repeated",
+    )
     return parser
 
 
@@ -155,6 +165,13 @@ def _port(text: str) -> int:
     if not (text.isdecimal() and int(text) < 1 << 16):
         raise argparse.ArgumentTypeError(f"{text} is not allowed: 0 to 65535")
     return int(text)
+
+
+def _host_name(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]+|\[[0-9a-f:.]+\]", text, re.ASCII | re.IGNORECASE):
+        problem = f"{text!r} is not allowed: a name such as poems.example, without http:// and port"
+        raise argparse.ArgumentTypeError(problem)
+    return text.lower().strip("[]")
 
 
 def _write(args: argparse.Namespace) -> None:
@@ -230,7 +247,7 @@ def _serve(args: argparse.Namespace) -> None:
 
     writer = Writer(*_load_model(args.model))
     with packed(writer.model):
-        serve(writer, args.host, args.port)
+        serve(writer, args.host, args.port, args.allow_host)
 
 
 @contextmanager

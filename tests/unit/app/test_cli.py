@@ -156,6 +156,8 @@ def test_it_names_the_characters_that_the_model_lacks(
         (["write", "--count", "257"], "--count: 257 is not allowed: 1 to 256"),
         (["write", "--max-new-tokens", "0"], "--max-new-tokens: 0 is not allowed: 1 to 1000"),
         (["export", "onnx", "poet.onnx"], "invalid choice: 'onnx'"),
+        (["serve", "--allow-host", "https://poems.example/"], "without http:// and port"),
+        (["serve", "--allow-host", "poems.example:443"], "without http:// and port"),
         (["serve", "--port", "65536"], "--port: 65536 is not allowed: 0 to 65535"),
     ],
 )
@@ -183,6 +185,8 @@ def test_wrong_usage_says_what_is_allowed(
         ),
         (["serve", "--model", "models"], "vocab.json: no such file"),
         (["serve", "--host", "192.0.2.1"], "192.0.2.1: cannot listen there"),
+        (["serve", "--host", "é..b"], "é..b: cannot listen there (no name of a machine): give"),
+        (["serve", "--host", "[::1]"], "[::1]: cannot listen there (Name or service not known): "),
         (
             ["write", "--model", "runs:/1a2b/model"],
             "--model runs:/1a2b/model: not a folder; run `mlflow artifacts download "
