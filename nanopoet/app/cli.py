@@ -4,14 +4,14 @@ import argparse
 import io
 import os
 import random
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nanopoet.app.options import add_sampling, host_name, port, refuse_gone
 from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.models.sampling import Sampling, check_prompt
 
@@ -75,7 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (NanopoetError, OSError) as error:
-        print(f"error: nanopoet {args.command}: {error}", file=sys.stderr)
+        problem = str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            problem = f"{error.filename}: {error.strerror}"
+        print(f"error: nanopoet {args.command}: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(file=sys.stderr)
@@ -99,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(run=run)
         command.add_argument("--model", default=MODEL, help="folder, default: %(default)s")
+        command.add_argument("--rev", "--repo", type=refuse_gone, help=argparse.SUPPRESS)
         return command
 
     write = add("write", _write, "write poems to the terminal", _WRITE_EXAMPLES)
@@ -109,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PROMPT",
         help="how a poem begins; - reads beginnings from standard input, one a line",
     )
-    _add_sampling(write)
+    add_sampling(write)
 
     export = add("export", _export, "write the model as other programs read it", _EXPORT_EXAMPLES)
     export.add_argument("format", choices=["huggingface", "gguf"])
@@ -119,59 +123,16 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--host", default="127.0.0.1", help="address to listen on, default: %(default)s"
     )
-    serve.add_argument("--port", type=_port, default=8000, help="default: %(default)s; 0: any free")
+    serve.add_argument("--port", type=port, default=8000, help="default: %(default)s; 0: any free")
     serve.add_argument(
         "--allow-host",
-        type=_host_name,
+        type=host_name,
         action="append",
         default=[],
         metavar="NAME",
         help="a name by which a proxy calls the page; may be repeated",
     )
     return parser
-
-
-def _add_sampling(parser: argparse.ArgumentParser) -> None:
-    """Add an option for each parameter of `Sampling`."""
-    for name, schema in Sampling.properties().items():
-        is_seed, is_integer = name == "seed", schema["type"] == "integer"
-        default = "a new one each time" if is_seed else f"{schema['default']:g}"
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=_reader(name, int if is_integer else float),
-            default=None if is_seed else schema["default"],
-            metavar="N" if is_integer else "X",
-            help=f"{Sampling.allowed(name)}; default: {default}",
-        )
-
-
-def _reader(name: str, kind: type[int] | type[float]) -> Callable[[str], float]:
-    """Make a reader of a parameter of `Sampling` for argparse."""
-
-    def read(text: str) -> float:
-        value: Any = text
-        with suppress(ValueError):
-            value = kind(text)
-        try:
-            checked: float = getattr(Sampling.read({name: value}), name)
-        except NanopoetError as error:
-            raise argparse.ArgumentTypeError(str(error).removeprefix(f"{name} = ")) from None
-        return checked
-
-    return read
-
-
-def _port(text: str) -> int:
-    if not (text.isdecimal() and int(text) < 1 << 16):
-        raise argparse.ArgumentTypeError(f"{text} is not allowed: 0 to 65535")
-    return int(text)
-
-
-def _host_name(text: str) -> str:
-    if not re.fullmatch(r"[\w.-]+|\[[0-9a-f:.]+\]", text, re.ASCII | re.IGNORECASE):
-        problem = f"{text!r} is not allowed: a name such as poems.example, without http:// and port"
-        raise argparse.ArgumentTypeError(problem)
-    return text.lower().strip("[]")
 
 
 def _write(args: argparse.Namespace) -> None:
@@ -235,7 +196,13 @@ def _export(args: argparse.Namespace) -> None:
 
             export = export_gguf
     model, tokenizer = _load_model(args.model)
-    export(model, tokenizer, args.target)
+    if args.target.resolve().is_relative_to(Path(args.model).resolve()):
+        raise NanopoetError(f"{args.target}: inside the model folder; name a place outside of it")
+    try:
+        export(model, tokenizer, args.target)
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror}); name another place"
+        raise NanopoetError(f"{args.target}: {problem}") from None
     print(f"wrote {args.target}")
 
 
@@ -278,14 +245,15 @@ def _load_model(folder: str) -> tuple["LanguageModel", "CharTokenizer"]:
             f"--model {folder}: not a folder; run `{download}` in the project, and name "
             "poet/artifacts/poet"
         )
-    make = "run `make repro`, or " if folder == MODEL else ""
-    remedy = f"{make}name another folder with --model"
-    if not Path(folder).is_dir():
-        raise NanopoetError(f"--model {folder}: no such folder; {remedy}")
+    if folder == MODEL:
+        remedy = "run `make repro` or `dvc pull`, or name another folder with --model"
+    else:
+        remedy = f"name a model folder with --model, such as {MODEL}"
     try:
         return load_model(folder)
     except FileError as error:
-        raise NanopoetError(f"{error}; {remedy}") from None
+        option = "--model " if error.path == Path(folder) else ""
+        raise NanopoetError(f"{option}{error}; {remedy}") from None
 
 
 if __name__ == "__main__":

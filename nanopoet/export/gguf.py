@@ -37,7 +37,7 @@ def export_gguf(model: LanguageModel, tokenizer: CharTokenizer, path: str | Path
             same characters.
     """
     path = Path(path)
-    if path.exists():
+    if path.exists() or path.is_symlink():
         raise NanopoetError(f"{path}: exists; name another file, or remove it")
     if not isinstance(model, Qwen3LanguageModel):
         raise NanopoetError(

@@ -65,17 +65,20 @@ def export_huggingface(model: LanguageModel, tokenizer: CharTokenizer, folder: s
     Args:
         model: the modern architecture becomes Qwen3, the classic one GPT-2, with the same logits.
         tokenizer: its vocabulary.
-        folder: a new name, or an empty folder. The files appear there when all are whole.
+        folder: a new name, or an empty folder other than the current one. A link to one will do.
+            The files appear there when all are whole.
 
     Raises:
         NanopoetError: the name is taken.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    is_empty = folder.is_dir() and not any(folder.iterdir()) and not folder.samefile(Path.cwd())
+    if not is_empty and (folder.exists() or folder.is_symlink()):
         raise NanopoetError(
-            f"{folder}: exists; an export goes to a new or empty folder: name another one, or "
-            "remove what is there"
+            f"{folder}: exists; an export goes to a new or empty folder, not to the current one: "
+            "name another one, or remove what is there"
         )
+    folder = folder.resolve()
     config, weights = _converted(model)
     begin, padding = SPECIAL_TOKENS.index(BEGIN), SPECIAL_TOKENS.index(PADDING)
     ids = {"bos_token_id": begin, "eos_token_id": begin, "pad_token_id": padding}

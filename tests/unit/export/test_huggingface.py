@@ -130,11 +130,12 @@ def test_nothing_is_overwritten(is_folder: bool, tmp_path: Path) -> None:
 def test_an_empty_folder_and_a_missing_parent_are_fine(tmp_path: Path) -> None:
     tokenizer, empty, new = tricky_tokenizer(), tmp_path / "empty", tmp_path / "a/b"
     empty.mkdir()
-    for place in (empty, new):
+    (tmp_path / "link").symlink_to(empty)
+    for place in (tmp_path / "link", new):
         export_huggingface(random_model("modern", tokenizer), tokenizer, place)
         assert (place / "config.json").exists()
     assert new.stat().st_mode == new.parent.stat().st_mode
-    assert {path.name for path in tmp_path.iterdir()} == {"a", "empty"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "empty", "link"}
 
 
 def test_a_failure_midway_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
