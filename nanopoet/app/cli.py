@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nanopoet.app.options import add_sampling, host_name, port, refuse_gone
 from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.models.sampling import Sampling, check_prompt
 
@@ -50,6 +51,7 @@ _SERVE_EXAMPLES = """\
 examples:
   nanopoet serve                            http://127.0.0.1:8000, for this machine alone
   nanopoet serve --port 0                   any port that is free
+  nanopoet serve --allow-host poems.example behind a proxy of this name
 """
 
 
@@ -73,7 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (NanopoetError, OSError) as error:
-        print(f"error: nanopoet {args.command}: {error}", file=sys.stderr)
+        problem = str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            problem = f"{error.filename}: {error.strerror}"
+        print(f"error: nanopoet {args.command}: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(file=sys.stderr)
@@ -97,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(run=run)
         command.add_argument("--model", default=MODEL, help="folder, default: %(default)s")
+        command.add_argument("--rev", "--repo", type=refuse_gone, help=argparse.SUPPRESS)
         return command
 
     write = add("write", _write, "write poems to the terminal", _WRITE_EXAMPLES)
@@ -107,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PROMPT",
         help="how a poem begins; - reads beginnings from standard input, one a line",
     )
-    _add_sampling(write)
+    add_sampling(write)
 
     export = add("export", _export, "write the model as other programs read it", _EXPORT_EXAMPLES)
     export.add_argument("format", choices=["huggingface", "gguf"])
@@ -117,43 +123,16 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--host", default="127.0.0.1", help="address to listen on, default: %(default)s"
     )
-    serve.add_argument("--port", type=_port, default=8000, help="default: %(default)s; 0: any free")
+    serve.add_argument("--port", type=port, default=8000, help="default: %(default)s; 0: any free")
+    serve.add_argument(
+        "--allow-host",
+        type=host_name,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which a proxy calls the page; may be repeated",
+    )
     return parser
-
-
-def _add_sampling(parser: argparse.ArgumentParser) -> None:
-    """Add an option for each parameter of `Sampling`."""
-    for name, schema in Sampling.properties().items():
-        is_seed, is_integer = name == "seed", schema["type"] == "integer"
-        default = "a new one each time" if is_seed else f"{schema['default']:g}"
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=_reader(name, int if is_integer else float),
-            default=None if is_seed else schema["default"],
-            metavar="N" if is_integer else "X",
-            help=f"{Sampling.allowed(name)}; default: {default}",
-        )
-
-
-def _reader(name: str, kind: type[int] | type[float]) -> Callable[[str], float]:
-    """Make a reader of a parameter of `Sampling` for argparse."""
-
-    def read(text: str) -> float:
-        try:
-            value = kind(text)
-            Sampling.read({name: value})
-        except ValueError:
-            problem = f"{text} is not allowed: {Sampling.allowed(name)}"
-            raise argparse.ArgumentTypeError(problem) from None
-        return value
-
-    return read
-
-
-def _port(text: str) -> int:
-    if not (text.isdecimal() and int(text) < 1 << 16):
-        raise argparse.ArgumentTypeError(f"{text} is not allowed: 0 to 65535")
-    return int(text)
 
 
 def _write(args: argparse.Namespace) -> None:
@@ -217,7 +196,13 @@ def _export(args: argparse.Namespace) -> None:
 
             export = export_gguf
     model, tokenizer = _load_model(args.model)
-    export(model, tokenizer, args.target)
+    if args.target.resolve().is_relative_to(Path(args.model).resolve()):
+        raise NanopoetError(f"{args.target}: inside the model folder; name a place outside of it")
+    try:
+        export(model, tokenizer, args.target)
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror}); name another place"
+        raise NanopoetError(f"{args.target}: {problem}") from None
     print(f"wrote {args.target}")
 
 
@@ -229,7 +214,7 @@ def _serve(args: argparse.Namespace) -> None:
 
     writer = Writer(*_load_model(args.model))
     with packed(writer.model):
-        serve(writer, args.host, args.port)
+        serve(writer, args.host, args.port, args.allow_host)
 
 
 @contextmanager
@@ -260,14 +245,15 @@ def _load_model(folder: str) -> tuple["LanguageModel", "CharTokenizer"]:
             f"--model {folder}: not a folder; run `{download}` in the project, and name "
             "poet/artifacts/poet"
         )
-    make = "run `make repro`, or " if folder == MODEL else ""
-    remedy = f"{make}name another folder with --model"
-    if not Path(folder).is_dir():
-        raise NanopoetError(f"--model {folder}: no such folder; {remedy}")
+    if folder == MODEL:
+        remedy = "run `make repro` or `dvc pull`, or name another folder with --model"
+    else:
+        remedy = f"name a model folder with --model, such as {MODEL}"
     try:
         return load_model(folder)
     except FileError as error:
-        raise NanopoetError(f"{error}; {remedy}") from None
+        option = "--model " if error.path == Path(folder) else ""
+        raise NanopoetError(f"{option}{error}; {remedy}") from None
 
 
 if __name__ == "__main__":

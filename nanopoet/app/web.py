@@ -8,14 +8,11 @@ poem        a whole poem: its form, whether it rhymes and keeps the tones, its l
 none        no candidate had the wanted form
 """
 
-import errno
 import hashlib
-import ipaddress
 import re
-import socket
-import sys
+import reprlib
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterator
 from contextlib import suppress
 from itertools import chain
 from typing import Any, Self
@@ -29,25 +26,20 @@ from pydantic import Field, model_validator
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
+from nanopoet.app.access import MOST_REQUESTS, BoundedStream, Named, listen, read_body, refusal
 from nanopoet.app.writer import Writer
 from nanopoet.common.errors import NanopoetError
-from nanopoet.models.sampling import LONGEST_PROMPT, Sampling, check_prompt
+from nanopoet.models.sampling import LONGEST_PROMPT, PROMPT_ALLOWED, Sampling, check_prompt
 from nanopoet.prosody.annotate import mark, mark_tone
 from nanopoet.prosody.forms import FORMS, can_become, style_of
 from nanopoet.prosody.rules import Verse
 
-MOST_REQUESTS = 4
-"""Requests at once: one poem is being written, the others wait for their turn."""
 MOST_CANDIDATES = 200
 """Poems begun for one in a wanted form. Most of them are given up within a line or two."""
-_LARGEST_BODY = 16 << 10
-"""Bytes of a request. A prompt of 1000 characters has 12,000 where JSON escapes them all."""
 
 Event = dict[str, Any]
 
@@ -55,7 +47,7 @@ Event = dict[str, Any]
 class PoemRequest(Sampling):
     """A request for poems: how they begin, in which form, and how to sample them."""
 
-    prompt: str = Field("", description=f"a text of at most {LONGEST_PROMPT} characters")
+    prompt: str = Field("", description=PROMPT_ALLOWED)
     form: str | None = Field(None, description=f"null, {', '.join(FORMS)}")
     count: int = Field(1, ge=1, le=10, description="poems to write")
 
@@ -63,23 +55,25 @@ class PoemRequest(Sampling):
     def _check(self) -> Self:
         check_prompt(self.prompt)
         if self.form is not None and self.form not in FORMS:
-            raise NanopoetError(f"form = {self.form} is not allowed: {self.allowed('form')}")
+            raise NanopoetError(
+                f"form = {reprlib.repr(self.form)} is not allowed: {self.allowed('form')}"
+            )
         if self.form is not None and not can_become(self.prompt, self.form):
             raise NanopoetError(
-                f"no {self.form} begins with {self.prompt}: its lines have other lengths"
+                f"no {self.form} begins with {reprlib.repr(self.prompt)}: its lines have other "
+                "lengths"
             )
         return self
 
 
-def make_app(writer: Writer, hosts: list[str]) -> Starlette:
+def make_app(writer: Writer, names: Collection[str]) -> Starlette:
     """Make the page and the service behind it.
 
     Args:
         writer: writes the poems.
-        hosts: names by which a browser may call it, `*` for all. They keep out pages elsewhere
-            whose own name leads here (DNS rebinding).
+        names: names by which a browser may call it, as for `Named`.
     """
-    turn, thread = Lock(), CapacityLimiter(1)
+    places, turn, thread = CapacityLimiter(MOST_REQUESTS), Lock(), CapacityLimiter(1)
     page, policy = _render_page()
 
     async def show(_request: Request) -> Response:
@@ -90,14 +84,9 @@ def make_app(writer: Writer, hosts: list[str]) -> Starlette:
         # does not (https://developer.mozilla.org/docs/Web/HTTP/Guides/CORS).
         if request.headers.get("content-type", "").split(";")[0] != "application/json":
             raise HTTPException(415, "the body must be application/json")
-        body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > _LARGEST_BODY:
-                raise HTTPException(413, f"the body must have at most {_LARGEST_BODY} bytes")
-        wanted = PoemRequest.read(body)
+        wanted = PoemRequest.read(await read_body(request))
 
-        async def lines() -> AsyncIterator[bytes]:
+        async def lines() -> AsyncGenerator[bytes]:
             generator = torch.Generator().manual_seed(wanted.seed)
             for _ in range(wanted.count):
                 async with turn:
@@ -106,27 +95,23 @@ def make_app(writer: Writer, hosts: list[str]) -> Starlette:
                     while event := await to_thread.run_sync(next, events, None, limiter=thread):
                         yield orjson.dumps(event) + b"\n"
 
-        return StreamingResponse(lines(), media_type="application/x-ndjson")
+        return BoundedStream(lines(), places, "application/x-ndjson")
 
     async def refuse(_request: Request, error: Exception) -> Response:
-        return _refusal(400, str(error))
+        return refusal(400, str(error))
 
     async def explain(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return _refusal(error.status_code, error.detail, error.headers)
+        return refusal(error.status_code, error.detail, error.headers)
 
     return Starlette(
-        routes=[
-            Route("/", show),
-            Route(
-                "/poems",
-                write,
-                methods=["POST"],
-                middleware=[Middleware(_Bounded)],
-            ),
-        ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
-        exception_handlers={NanopoetError: refuse, HTTPException: explain},
+        routes=[Route("/", show), Route("/poems", write, methods=["POST"])],
+        middleware=[Middleware(Named, names)],
+        exception_handlers={
+            NanopoetError: refuse,
+            HTTPException: explain,
+            ClientDisconnect: refuse,  # nobody reads it
+        },
     )
 
 
@@ -174,28 +159,6 @@ def _poem_event(text: str) -> Event:
     }
 
 
-class _Bounded:
-    """An app that takes `MOST_REQUESTS` requests at once and refuses others with status 503."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app, self._free = app, MOST_REQUESTS
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._free:
-            text = f"{MOST_REQUESTS} others are waiting for poems; try again in a minute"
-            await _refusal(503, text, {"Retry-After": "60"})(scope, receive, send)
-            return
-        self._free -= 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._free += 1
-
-
-def _refusal(status: int, text: str, headers: Any = None) -> Response:
-    return JSONResponse({"error": text}, status, headers)
-
-
 def _render_page() -> tuple[str, str]:
     """Render the page, and a policy that allows its own script and style and nothing else."""
     environment = Environment(
@@ -222,43 +185,23 @@ def _render_page() -> tuple[str, str]:
     return page, policy
 
 
-def serve(writer: Writer, host: str, port: int) -> None:
+def serve(writer: Writer, host: str, port: int, names: Collection[str]) -> None:
     """Serve the page until Ctrl-C.
 
     Args:
         writer: writes the poems.
         host: address to listen on.
         port: 0 takes any that is free.
+        names: further names by which a browser may call it.
 
     Raises:
         NanopoetError: this machine cannot listen there.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            problem = f"port {port} is taken: give another with --port, or 0 for any that is free"
-        else:
-            problem = f"cannot listen there ({error.strerror}): give another --host or --port"
-        raise NanopoetError(f"{host}: {problem}") from None
-    hosts = ["localhost", "127.0.0.1", "::1", "[::1]"]
-    if not _is_loopback(host):
-        print(f"note: everyone who reaches {host} can use the page", file=sys.stderr)
-        hosts = ["*"]
-    name = f"[{host}]" if ":" in host else host
+    listening, url, names = listen(host, port, names)
     with listening:
-        port = listening.getsockname()[1]
-        print(f"open http://{name}:{port}/ and stop with Ctrl-C", flush=True)
+        print(f"open {url} and stop with Ctrl-C", flush=True)
         config = uvicorn.Config(
-            make_app(writer, hosts), log_level="warning", timeout_graceful_shutdown=1
+            make_app(writer, names), log_level="warning", timeout_graceful_shutdown=1
         )
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -14,7 +14,7 @@ from gguf import GGUFWriter, LlamaFileType, TokenType
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import atomic_write
-from nanopoet.export.huggingface import NAMES
+from nanopoet.export.huggingface import NAMES, NEVER_WRITTEN
 from nanopoet.export.to_qwen3 import as_qwen3
 from nanopoet.models.base import LanguageModel
 from nanopoet.models.qwen3 import Qwen3LanguageModel
@@ -37,7 +37,7 @@ def export_gguf(model: LanguageModel, tokenizer: CharTokenizer, path: str | Path
             same characters.
     """
     path = Path(path)
-    if path.exists():
+    if path.exists() or path.is_symlink():
         raise NanopoetError(f"{path}: exists; name another file, or remove it")
     if not isinstance(model, Qwen3LanguageModel):
         raise NanopoetError(
@@ -109,8 +109,9 @@ def _add_vocabulary(writer: GGUFWriter, tokenizer: CharTokenizer) -> None:
 
 
 def _add_sampling(writer: GGUFWriter) -> None:
-    """Make llama.cpp sample from all tokens by default, as `nanopoet.models.generate` does."""
+    """Make llama.cpp sample from all characters by default, as `nanopoet.models.generate` does."""
     writer.add_sampling_temp(1.0)
     writer.add_sampling_top_k(0)
     writer.add_sampling_top_p(1.0)
     writer.add_sampling_min_p(0.0)
+    writer.add_array("tokenizer.ggml.suppress_tokens", NEVER_WRITTEN)

@@ -37,6 +37,9 @@ from nanopoet.tokens.tokenizer import (
     CharTokenizer,
 )
 
+NEVER_WRITTEN = [SPECIAL_TOKENS.index(token) for token in SPECIAL_TOKENS if token != BEGIN]
+"""Ids that no text has. Other programs suppress them, as `nanopoet.models.generate` does."""
+
 NAMES = {
     BEGIN: "<begin>",
     PADDING: "<pad>",
@@ -62,17 +65,20 @@ def export_huggingface(model: LanguageModel, tokenizer: CharTokenizer, folder: s
     Args:
         model: the modern architecture becomes Qwen3, the classic one GPT-2, with the same logits.
         tokenizer: its vocabulary.
-        folder: a new name, or an empty folder. The files appear there when all are whole.
+        folder: a new name, or an empty folder other than the current one. A link to one will do.
+            The files appear there when all are whole.
 
     Raises:
         NanopoetError: the name is taken.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    is_empty = folder.is_dir() and not any(folder.iterdir()) and not folder.samefile(Path.cwd())
+    if not is_empty and (folder.exists() or folder.is_symlink()):
         raise NanopoetError(
-            f"{folder}: exists; an export goes to a new or empty folder: name another one, or "
-            "remove what is there"
+            f"{folder}: exists; an export goes to a new or empty folder, not to the current one: "
+            "name another one, or remove what is there"
         )
+    folder = folder.resolve()
     config, weights = _converted(model)
     begin, padding = SPECIAL_TOKENS.index(BEGIN), SPECIAL_TOKENS.index(PADDING)
     ids = {"bos_token_id": begin, "eos_token_id": begin, "pad_token_id": padding}
@@ -130,13 +136,12 @@ def _tokenizer_config(block_size: int) -> dict[str, Any]:
 
 
 def _generation(block_size: int) -> dict[str, Any]:
-    """Make `transformers` sample from all tokens, as `nanopoet.models.generate` does.
+    """Make `transformers` sample from all characters, as `nanopoet.models.generate` does.
 
     A text ends at `block_size`, the number of positions of the model.
     """
-    return {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0} | {
-        "max_length": block_size
-    }
+    sampling = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    return sampling | {"suppress_tokens": NEVER_WRITTEN, "max_length": block_size}
 
 
 def _model_card(model: LanguageModel, config: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ Shape letters, here and in the whole package: B batch, T time (position in the w
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,14 +51,19 @@ class LanguageModel(NextTokenModel):
         return sum(parameter.numel() for parameter in self.parameters())
 
     @abstractmethod
-    def _hidden(self, x: Tensor, cache: KVCache | None) -> Tensor:
+    def _hidden(self, x: Tensor, positions: slice, cache: KVCache | None) -> Tensor:
         """Compute (B, T, C) embedded tokens → (B, T, C), the input of the output layer."""
 
-    def _run(self, block: nn.Module, *inputs: Any) -> Tensor:
-        """Run a block, compiled or checkpointed where training asks for it."""
+    def _run_blocks(self, x: Tensor, cache: KVCache | None, *inputs: Tensor) -> Tensor:
+        """Run all blocks, compiled or checkpointed where training asks for it."""
         training = torch.is_grad_enabled()
         run = self._compiled[0] if self._compiled and training else _run_block
-        return run(block, self.activation_checkpointing and training, *inputs)
+        for layer, block in enumerate(self.blocks):
+            extend = partial(cache.extend, layer) if cache else None
+            x = run(block, self.activation_checkpointing and training, x, *inputs, extend)
+        if cache:
+            cache.advance(x.shape[1])
+        return x
 
     def hidden(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
         """Compute (B, T) token ids → (B, T, C), the input of the output layer.
@@ -71,11 +77,10 @@ class LanguageModel(NextTokenModel):
         """
         held = cache.length if cache else 0
         assert held == 0 or idx.shape[1] == 1, "the causal mask starts at position 0"
-        if self.block_size < held + idx.shape[1]:
-            raise ValueError(
-                f"{held + idx.shape[1]} tokens are more than block_size {self.block_size}"
-            )
-        return self._hidden(self.token_embedding(idx), cache)
+        end = held + idx.shape[1]
+        if self.block_size < end:
+            raise ValueError(f"{end} tokens are more than block_size {self.block_size}")
+        return self._hidden(self.token_embedding(idx), slice(held, end), cache)
 
     def forward(
         self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None

@@ -22,6 +22,9 @@ from nanopoet.models.registry import make_model
 from nanopoet.tokens.tokenizer import CharTokenizer
 
 _KEYS = ("model", "vocab_digest", "digest")
+_FILES = ("config.json", "model.safetensors", "vocab.json")
+"""Files of a model folder."""
+_DAMAGED = "damaged, or made by another version of nanopoet"
 
 
 def save_model(
@@ -56,9 +59,12 @@ def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
         the model, in evaluation mode and on the CPU, and its tokenizer.
 
     Raises:
-        FileError: a file is missing or damaged, or the files do not belong together.
+        FileError: the folder is none of a model, a file is missing or damaged, or the files do
+            not belong together.
     """
     folder = Path(folder)
+    if problem := _other_than_model(folder):
+        raise FileError(folder, problem)
     tokenizer = CharTokenizer.load(folder / "vocab.json")
     try:
         config = orjson.loads((folder / "config.json").read_bytes())
@@ -66,7 +72,7 @@ def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
     except FileNotFoundError:
         raise FileError(folder / "config.json", "no such file") from None
     except (ValueError, KeyError, TypeError):
-        raise FileError(folder / "config.json", "damaged") from None
+        raise FileError(folder / "config.json", _DAMAGED) from None
     if vocab_digest != tokenizer.digest:
         raise FileError(folder / "vocab.json", "not the vocabulary of this model")
     weights_path = folder / "model.safetensors"
@@ -84,8 +90,26 @@ def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
         model.load_state_dict(weights, assign=True)
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise FileError(weights_path, f"damaged ({reason})") from None
+        raise FileError(weights_path, f"{_DAMAGED} ({reason})") from None
     return model.eval(), tokenizer
+
+
+def _other_than_model(folder: Path) -> str | None:
+    """Say what stands in the place of a model folder, None if it may be one."""
+    if not folder.exists():
+        return "a link to nothing" if folder.is_symlink() else "no such folder"
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if "vocab.json" in names:
+        return None
+    if "tokenizer.json" in names:
+        return "an export for transformers, not the model folder"
+    if any(name.endswith(".gguf") for name in names):
+        return "an export for llama.cpp, not the model folder"
+    if not folder.is_dir():
+        return "a file, not a model folder"
+    if not names.intersection(_FILES):
+        return f"{'no model' if names else 'an empty'} folder: it has no {', '.join(_FILES)}"
+    return None
 
 
 def _digest(arguments: Any, tokenizer: CharTokenizer, weights: bytes) -> str:

@@ -1,14 +1,20 @@
 """Sampling of tokens from a model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nanopoet.models.kv_cache import KVCache
 from nanopoet.ops.linear import packed
+from nanopoet.tokens.tokenizer import BEGIN_ID, SPECIAL_TOKENS
+
+_COLDEST = 1e-30
+"""Temperature below which logits divided by it may be infinite in fp32."""
 
 
 class NextTokenModel(nn.Module, ABC):
@@ -35,35 +41,13 @@ class NextTokenModel(nn.Module, ABC):
         """
 
 
-def generate(
-    model: NextTokenModel,
-    idx: Tensor,
-    max_new_tokens: int,
-    *,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float = 1.0,
-    generator: torch.Generator | None = None,
-    stop_id: int | None = None,
-    use_cache: bool = True,
-) -> Tensor:
-    """Append sampled tokens to (B, T) token ids. `stream` explains the arguments.
+def generate(model: NextTokenModel, idx: Tensor, max_new_tokens: int, **options: Any) -> Tensor:
+    """Append sampled tokens to (B, T) token ids. `stream` explains all arguments.
 
     Returns:
         (B, T + max_new_tokens) token ids, fewer if all sequences have stopped.
     """
-    steps = stream(
-        model,
-        idx,
-        max_new_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        generator=generator,
-        stop_id=stop_id,
-        use_cache=use_cache,
-    )
-    return torch.cat([idx, *steps], dim=1)
+    return torch.cat([idx, *stream(model, idx, max_new_tokens, **options)], dim=1)
 
 
 def stream(
@@ -78,7 +62,7 @@ def stream(
     stop_id: int | None = None,
     use_cache: bool = True,
 ) -> Iterator[Tensor]:
-    """Sample one token of each sequence at a time.
+    """Sample one token of each sequence at a time: a character or BEGIN.
 
     The model sees at most `block_size` tokens. A text that outgrows them goes on from its last
     `block_size // 2` tokens. Between two steps, the model is in its own mode (training or
@@ -91,7 +75,7 @@ def stream(
         model: predicts the next token.
         idx: (B, T) token ids to continue, T at least 1.
         max_new_tokens: number of tokens to append.
-        temperature: divides the logits. 0 takes the likeliest token.
+        temperature: divides the logits. 0 or next to it takes the likeliest token.
         top_k: draw from the k likeliest tokens only; None draws from all.
         top_p: draw from the fewest likeliest tokens whose probabilities add up to `top_p`
             (nucleus sampling, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751).
@@ -104,6 +88,7 @@ def stream(
     Yields:
         (B, 1) token ids, the next of each sequence.
     """
+    draw = partial(_sample, temperature=temperature, top_k=top_k, top_p=top_p)
     going = torch.arange(len(idx), device=idx.device)  # sequences that are computed
     stopped = torch.zeros(len(idx), 1, dtype=torch.bool, device=idx.device)
     start = max(0, idx.shape[1] - model.block_size)  # of the context, in the text
@@ -125,7 +110,7 @@ def stream(
                 logits = model.lm_head(hidden[:, -1])  # (b, V)
                 # One number for each sequence, stopped or not: no sequence depends on another.
                 points = torch.rand(len(idx), 1, generator=generator, device=idx.device)
-                sampled = _sample(logits, temperature, top_k, top_p, points[going])
+                sampled = _sample_text(draw, logits, points[going])
                 if stop_id is None:
                     following = sampled
                 else:
@@ -155,15 +140,32 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             model.train()
 
 
+def _sample_text(
+    draw: Callable[[Tensor, Tensor], Tensor], logits: Tensor, points: Tensor
+) -> Tensor:
+    """Draw (B, 1) ids, and draw again where one is a special token other than BEGIN.
+
+    A training text has no such token, but its probability is not quite 0.
+
+    Args:
+        draw: `_sample` with its options.
+        logits: (B, V), changed in place.
+        points: (B, 1) random numbers of [0, 1).
+    """
+    ids = draw(logits, points)
+    special = (ids > BEGIN_ID) & (ids < len(SPECIAL_TOKENS))
+    if not special.any():
+        return ids
+    logits[:, BEGIN_ID + 1 : len(SPECIAL_TOKENS)] = float("-inf")
+    # The first bits of a number chose the special token, so only the later ones are still random.
+    return torch.where(special, draw(logits, points * 4096 % 1), ids)
+
+
 def _sample(
-    logits: Tensor,
-    temperature: float,
-    top_k: int | None,
-    top_p: float,
-    points: Tensor,
+    logits: Tensor, points: Tensor, temperature: float, top_k: int | None, top_p: float
 ) -> Tensor:
     """Draw (B, 1) ids from (B, V) logits and (B, 1) random numbers of [0, 1)."""
-    if temperature == 0:
+    if temperature < _COLDEST:
         return logits.argmax(dim=-1, keepdim=True)
     logits = logits.float()
     if temperature != 1:

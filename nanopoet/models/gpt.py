@@ -4,8 +4,6 @@ This is the architecture of GPT-2 (Radford et al. 2019, "Language Models are Uns
 Learners"), but the projection of queries, keys and values has no bias.
 """
 
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -144,12 +142,8 @@ class GPTLanguageModel(LanguageModel):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def _hidden(self, x: Tensor, cache: KVCache | None) -> Tensor:
-        start = cache.length if cache else 0
-        x = x + self.position_embedding.weight[start : start + x.shape[1]]
-        for layer, block in enumerate(self.blocks):
-            x = self._run(block, x, partial(cache.extend, layer) if cache else None)
-        if cache:
-            cache.advance(x.shape[1])
-        y: Tensor = self.ln_f(x)
+    def _hidden(self, x: Tensor, positions: slice, cache: KVCache | None) -> Tensor:
+        y: Tensor = self.ln_f(
+            self._run_blocks(x + self.position_embedding.weight[positions], cache)
+        )
         return y

@@ -5,8 +5,6 @@ load without changes. The initial weights are our own: the projections back into
 begin at zero.
 """
 
-from functools import partial
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -241,13 +239,6 @@ class Qwen3LanguageModel(LanguageModel):
                 bound = (3 / parameter.shape[1]) ** 0.5  # unit variance out of unit variance in
                 nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
-    def _hidden(self, x: Tensor, cache: KVCache | None) -> Tensor:
-        start = cache.length if cache else 0
-        here = slice(start, start + x.shape[1])
-        cos, sin = self.rotary[:, here, None].unbind()  # (T, 1, 2, D/2)
-        for layer, block in enumerate(self.blocks):
-            extend = partial(cache.extend, layer) if cache else None
-            x = self._run(block, x, cos, sin, extend)
-        if cache:
-            cache.advance(x.shape[1])
-        return rms_norm(x, self.norm)
+    def _hidden(self, x: Tensor, positions: slice, cache: KVCache | None) -> Tensor:
+        cos, sin = self.rotary[:, positions, None].unbind()  # (T, 1, 2, D/2)
+        return rms_norm(self._run_blocks(x, cache, cos, sin), self.norm)

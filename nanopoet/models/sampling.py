@@ -1,4 +1,4 @@
-"""Parameters of writing, the same for the command, the page and the model that MLflow serves."""
+"""Parameters of writing, the same for the command, the page and the served model."""
 
 import reprlib
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ MOST_POEMS = 256
 """Poems of one request: 256 at once take some seconds on two cores and some hundred MB."""
 LONGEST_PROMPT = 1000
 """Characters of a prompt, at most."""
+PROMPT_ALLOWED = f"a text of at most {LONGEST_PROMPT} characters"
 
 _TYPE_ERRORS = {"float_type": "it must be a number, ", "int_type": "it must be a whole number, "}
 
@@ -107,17 +108,20 @@ class Sampling(BaseModel):
             return f"the body must be an object of nothing but {known}"
         name = str(problem["loc"][0])
         if kind == "extra_forbidden":
-            return f"{name} is unknown: known are {known}"
+            return f"{reprlib.repr(name)} is unknown: known are {known}"
         value = reprlib.repr(problem["input"])
         return f"{name} = {value} is not allowed: {_TYPE_ERRORS.get(kind, '')}{cls.allowed(name)}"
 
 
-def check_prompt(prompt: str) -> None:
+def check_prompt(prompt: object) -> None:
     """Refuse a prompt that is too long or no text.
 
     Raises:
         NanopoetError: it says what is allowed.
     """
+    if not isinstance(prompt, str):
+        value = reprlib.repr(prompt)
+        raise NanopoetError(f"prompt = {value} is not allowed: {PROMPT_ALLOWED}")
     if len(prompt) > LONGEST_PROMPT:
         raise NanopoetError(
             f"a prompt of {len(prompt)} characters is not allowed: at most {LONGEST_PROMPT} "
@@ -126,4 +130,5 @@ def check_prompt(prompt: str) -> None:
     try:
         prompt.encode()
     except UnicodeEncodeError:
-        raise NanopoetError(f"the prompt {prompt!r} is not text: give it as UTF-8") from None
+        value = reprlib.repr(prompt)
+        raise NanopoetError(f"the prompt {value} is not text: give it as UTF-8") from None

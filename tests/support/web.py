@@ -1,7 +1,6 @@
 """The page in a thread, with poems that are written in advance."""
 
 import json
-import socket
 import threading
 import urllib.error
 import urllib.request
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 import uvicorn
 
+from nanopoet.app.access import listen
 from nanopoet.app.web import make_app
 from nanopoet.app.writer import Writer
 from nanopoet.models.sampling import Sampling
@@ -50,15 +50,15 @@ class Scripted(Writer):
 
 
 @contextmanager
-def served(writer: Writer) -> Iterator[str]:
+def served(writer: Writer, host: str = "127.0.0.1", *names: str) -> Iterator[str]:
     """Serve the page in a thread, and yield its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(make_app(writer, ["127.0.0.1"]), log_level="warning")
+    listening, address, known = listen(host, 0, names)
+    with listening:
+        config = uvicorn.Config(make_app(writer, known), log_level="warning")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
             browser.wait_for(address)
             yield address
         finally:

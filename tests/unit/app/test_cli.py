@@ -141,14 +141,29 @@ def test_it_names_the_characters_that_the_model_lacks(
     [
         ([], "the following arguments are required: COMMAND"),
         (["sing"], "invalid choice: 'sing'"),
-        (["write", "--top-p", "0"], "--top-p: 0 is not allowed: 1e-06 to 1 (draw from the"),
+        (["write", "--top-p", "0"], "--top-p: 0.0 is not allowed: 1e-06 to 1 (draw from the"),
         (["write", "--temperature", "nan"], "--temperature: nan is not allowed: 0 to 10"),
-        (["write", "--temperature", "warm"], "--temperature: warm is not allowed"),
-        (["write", "--top-k", "1.5"], "--top-k: 1.5 is not allowed: 0 to 100000"),
+        (
+            ["write", "--temperature", "warm"],
+            "--temperature: 'warm' is not allowed: it must be a number",
+        ),
+        (["write", "--top-k", "1.5"], "--top-k: '1.5' is not allowed: it must be a whole n"),
+        (["write", "--temperature", "1e400"], "--temperature: inf is not allowed: 0 to 10"),
+        (["write", "--top-p", "true"], "--top-p: 'true' is not allowed: it must be a number"),
+        (["write", "--top-p", ""], "--top-p: '' is not allowed: it must be a number"),
+        (["write", "--seed", "9" * 5000], "9999999' is not allowed: it must be a whole number"),
+        (["write", "--seed", "9" * 99], "...9999999999999999999 is not allowed: 0 to 4294967295"),
         (["write", "--seed", "-1"], "--seed: -1 is not allowed: 0 to 4294967295"),
         (["write", "--count", "257"], "--count: 257 is not allowed: 1 to 256"),
         (["write", "--max-new-tokens", "0"], "--max-new-tokens: 0 is not allowed: 1 to 1000"),
+        (["write", "--rev", "HEAD"], "--rev/--repo: gone; `dvc pull` fetches the model"),
+        (
+            ["serve", "--repo", "elsewhere"],
+            "and `dvc get` any other one as `nanopoet write --help`",
+        ),
         (["export", "onnx", "poet.onnx"], "invalid choice: 'onnx'"),
+        (["serve", "--allow-host", "https://poems.example/"], "without http:// and port"),
+        (["serve", "--allow-host", "poems.example:443"], "without http:// and port"),
         (["serve", "--port", "65536"], "--port: 65536 is not allowed: 0 to 65535"),
     ],
 )
@@ -168,14 +183,16 @@ def test_wrong_usage_says_what_is_allowed(
         (["write", "\udcff"], "is not text: give it as UTF-8"),
         (
             ["write", "--model", "nowhere"],
-            "--model nowhere: no such folder; name another folder with --model",
+            "--model nowhere: no such folder; name a model folder with --model, such as",
         ),
         (
             ["export", "gguf", "x", "--model", "."],
-            "vocab.json: no such file; name another folder with --model",
+            "--model .: no model folder: it has no config.json, model.safetensors, vocab.json",
         ),
-        (["serve", "--model", "models"], "vocab.json: no such file"),
+        (["serve", "--model", "models"], "--model models: no model folder"),
         (["serve", "--host", "192.0.2.1"], "192.0.2.1: cannot listen there"),
+        (["serve", "--host", "é..b"], "é..b: cannot listen there (no name of a machine): give"),
+        (["serve", "--host", "[::1]"], "[::1]: cannot listen there (Name or service not known): "),
         (
             ["write", "--model", "runs:/1a2b/model"],
             "--model runs:/1a2b/model: not a folder; run `mlflow artifacts download "
@@ -206,15 +223,96 @@ def test_a_model_that_is_not_made_yet_or_damaged_is_named_with_its_remedy(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    remedy = "run `make repro`, or name another folder with --model\n"
+    remedy = "run `make repro` or `dvc pull`, or name another folder with --model\n"
     assert main(["write"]) == 1
     missing = f"error: nanopoet write: --model models/poet: no such folder; {remedy}"
     assert capsys.readouterr().err == missing
     shutil.copytree(home / "models", "models")
     Path("models/poet/config.json").write_text("{", encoding="utf-8")
     assert main(["write"]) == 1
-    damaged = f"error: nanopoet write: models/poet/config.json: damaged; {remedy}"
+    damaged = "models/poet/config.json: damaged, or made by another version of nanopoet"
+    damaged = f"error: nanopoet write: {damaged}; {remedy}"
     assert capsys.readouterr().err == damaged
+
+
+def test_another_thing_than_a_model_folder_is_named(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["huggingface", "hf"], ["gguf", "poet.gguf"], ["gguf", "folder/poet.gguf"]):
+        assert main(["export", *arguments, "--model", str(home / "models/poet")]) == 0
+    Path("file").touch()
+    Path("empty").mkdir()
+    Path("dangling").symlink_to("nowhere")
+    Path("circular").symlink_to("circular")
+    capsys.readouterr()
+    for name, problem in {
+        "hf": "an export for transformers, not the model folder",
+        "poet.gguf": "an export for llama.cpp, not the model folder",
+        "folder": "an export for llama.cpp, not the model folder",
+        "file": "a file, not a model folder",
+        "empty": "an empty folder: it has no config.json, model.safetensors, vocab.json",
+        "dangling": "a link to nothing",
+        "circular": "a link to nothing",
+        "file/poet": "no such folder",
+    }.items():
+        assert main(["write", "--model", name]) == 1
+        remedy = "name a model folder with --model, such as models/poet"
+        expected = f"error: nanopoet write: --model {name}: {problem}; {remedy}\n"
+        assert capsys.readouterr().err == expected
+
+
+def test_a_file_that_cannot_be_read_is_named_without_an_error_number(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(home)
+
+    def forbid(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", forbid)
+    assert main(["write"]) == 1
+    expected = "error: nanopoet write: models/poet/vocab.json: Permission denied\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("kind", ["huggingface", "gguf"])
+def test_an_export_goes_nowhere_else(
+    kind: str,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = shutil.copytree(home / "models/poet", tmp_path / "poet")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    outside, file, full = tmp_path / "outside", tmp_path / "file", tmp_path / "full"
+    (tmp_path / "dangling").symlink_to(outside)
+    (tmp_path / "to-model").symlink_to(model)
+    file.touch()
+    (full / "kept").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    for target, problem in {
+        Path(): "exists; ",
+        file: "exists; ",
+        full: "exists; ",
+        tmp_path / "dangling": "exists; ",
+        model: "inside the model folder; name a place outside of it",
+        model / "export": "inside the model folder; name a place outside of it",
+        tmp_path / "to-model/a/b": "inside the model folder; name a place outside of it",
+        file / "export": "cannot be written (",
+        Path("/proc/export"): "cannot be written (",
+        tmp_path / ("x" * 300): "cannot be written (File name too long); name another place",
+    }.items():
+        assert main(["export", kind, str(target), "--model", str(model)]) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith(f"error: nanopoet export: {target}: {problem}")
+        assert err.count("\n") == 1
+        assert "Errno" not in err
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @contextmanager

@@ -1,18 +1,26 @@
 """The service behind the page that `nanopoet serve` opens."""
 
+import json
 import re
+import select
 import socket
+import struct
 import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
+import anyio
 import pytest
+from starlette.types import Message
 
-from nanopoet.app.web import MOST_CANDIDATES, MOST_REQUESTS
+from nanopoet.app.access import MOST_REQUESTS, BoundedStream
+from nanopoet.app.web import MOST_CANDIDATES
 from nanopoet.app.writer import Writer
 from nanopoet.prosody.annotate import mark
 from tests.support.models import tiny_model
@@ -74,18 +82,23 @@ def test_if_no_candidate_has_the_form_it_says_so() -> None:
     [
         (b"{", 400, "the body is not JSON"),
         ([], 400, "the body must be an object of nothing but max_new_tokens, temperature"),
-        ({"temprature": 1}, 400, "temprature is unknown: known are max_new_tokens, temperature"),
+        ({"temprature": 1}, 400, "'temprature' is unknown: known are max_new_tokens, temp"),
         ({"prompt": 1}, 400, "prompt = 1 is not allowed: a text of at most 1000 characters"),
         ({"prompt": "山" * 1001}, 400, "a prompt of 1001 characters is not allowed: at most 1000"),
         (b'{"prompt": "\\ud800"}', 400, "the body is not JSON"),
-        ({"form": "十四行"}, 400, "form = 十四行 is not allowed: null, 五绝, 七绝, 五律, 七律"),
+        ({"form": "十四行"}, 400, "form = '十四行' is not allowed: null, 五绝, 七绝, 五律, 七律"),
         ({"form": ["五绝"]}, 400, "form = ['五绝'] is not allowed"),
-        ({"form": "五绝", "prompt": "白日依山盡黃"}, 400, "no 五绝 begins with 白日依山盡黃"),
+        ({"form": "五绝", "prompt": "白日依山盡黃"}, 400, "no 五绝 begins with '白日依山盡黃'"),
         ({"count": 11}, 400, "count = 11 is not allowed: 1 to 10 (poems to write)"),
         ({"count": 1.5}, 400, "count = 1.5 is not allowed: it must be a whole number, 1 to"),
         ({"count": True}, 400, "count = True is not allowed"),
         ({"top_p": 0}, 400, "top_p = 0 is not allowed: 1e-06 to 1"),
         ({"temperature": "0.8"}, 400, "temperature = '0.8' is not allowed: it must be a number, 0"),
+        ({"w" * 9000: 1}, 400, "www' is unknown: known are max_new_tokens"),
+        ({"form": "十\n" * 900}, 400, " is not allowed: null, 五绝"),
+        (b'{"temperature": 1e400}', 400, "temperature = inf is not allowed: 0 to 10"),
+        (b'{"seed": 1%s}' % (b"0" * 5000), 400, "the body is not JSON: number out of range"),
+        ({"top_k": None}, 400, "top_k = None is not allowed: it must be a whole number, 0 to"),
         ({"temperature": "warm" * 1000}, 400, "it must be a number, 0 to 10"),
         (b'{"temperature": NaN}', 400, "temperature = nan is not allowed: 0 to 10"),
         ({"seed": -1}, 400, "seed = -1 is not allowed: 0 to 4294967295"),
@@ -160,15 +173,131 @@ def test_more_requests_than_it_can_take_are_turned_away() -> None:
         assert ask(address, {})[0] == 200
 
 
+@contextmanager
+def posting(address: str, body: bytes, length: int | None = None) -> Iterator[socket.socket]:
+    """Send a request for poems whose body should have `length` bytes, by default all of `body`."""
+    where = urllib.parse.urlsplit(address)
+    with socket.create_connection((where.hostname or "", where.port or 0)) as connection:
+        connection.sendall(
+            b"POST /poems HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (length or len(body), body)
+        )
+        yield connection
+
+
+def _drip(connection: socket.socket) -> None:
+    """Send a byte now and then until the connection ends."""
+    with suppress(OSError):
+        while not select.select([connection], [], [], 0.05)[0]:
+            connection.sendall(b" ")
+
+
+@pytest.mark.parametrize("drips", [False, True])
+def test_an_upload_that_never_ends_keeps_no_place(
+    drips: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("nanopoet.app.access.PATIENCE", 0.5)
+    with served(Scripted(POEM)) as address, ExitStack() as stack:
+        uploads = [
+            stack.enter_context(posting(address, b"{", 100)) for _ in range(MOST_REQUESTS + 1)
+        ]
+        assert ask(address, {})[0] == 200
+        for upload in uploads:
+            if drips:
+                _drip(upload)
+            upload.settimeout(10)
+            answer = b"".join(iter(partial(upload.recv, 4096), b""))  # to the end
+            assert answer.startswith(b"HTTP/1.1 408")
+            assert b"must arrive within 0.5 seconds" in answer
+    assert capfd.readouterr().err == ""
+
+
+def test_a_reader_that_takes_nothing_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buffers hold some hundred kB, so the other side of the connection is a function here."""
+    monkeypatch.setattr("nanopoet.app.access.PATIENCE", 0.1)
+    places, turn = anyio.CapacityLimiter(1), anyio.Lock()
+    sent: list[Message] = []
+
+    async def parts() -> AsyncGenerator[bytes]:
+        async with turn:
+            while True:
+                yield POEM.encode()
+
+    async def receive() -> Message:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if len(sent) == 5:
+            await anyio.sleep_forever()
+
+    async def answer() -> None:
+        with anyio.fail_after(10):
+            await BoundedStream(parts(), places, "text/plain")({"type": "http"}, receive, send)
+
+    anyio.run(answer)
+    assert len(sent) == 5
+    assert not places.borrowed_tokens
+    assert not turn.locked()
+
+
+def test_an_aborted_request_leaves_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    writer = Scripted(POEM * 10_000)
+    linger = struct.pack("ii", 1, 0)  # ends with a reset instead of a farewell
+    with served(writer) as address:
+        for reset in (False, True):
+            for body, length in ((b"", 100), (b"{", 100), (b"{}", None)):
+                with posting(address, body, length) as connection:
+                    if length is None:
+                        assert connection.recv(12) == b"HTTP/1.1 200"
+                    if reset:
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        wait_until(lambda: _stands_still(writer))
+        writer.poems = [POEM]
+        assert ask(address, {})[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.0.0.2", "127.1", "localhost", "LOCALHOST", "::1", "0:0::1"]
+)
+def test_the_address_that_is_shown_answers_and_others_do_not(host: str) -> None:
+    with served(Scripted(POEM), host, "poems.example") as address:
+        port = urllib.parse.urlsplit(address).port
+        for name in (address.split("/")[2], f"127.0.0.1:{port}", f"localhost:{port}"):
+            assert _status(address, name) == 200
+        assert _status(address, "Poems.example") == _status(address, "poems.example:443") == 200
+        for name in ("poems.example.evil", "evil.example", "[::", ""):
+            assert _status(address, name) == 400
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "", "::"])  # noqa: S104
+def test_an_address_of_all_interfaces_is_shown_as_one_that_answers(
+    host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served(Scripted(POEM), host) as address:
+        assert urllib.parse.urlsplit(address).hostname in {"127.0.0.1", "::1"}
+        assert _status(address, "any.example") == 200
+    assert "can use the page" in capsys.readouterr().err
+
+
+def _status(address: str, name: str) -> int:
+    request = urllib.request.Request(address, headers={"Host": name})  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            assert "--allow-host NAME" in json.loads(error.read())["error"]
+            return error.code
+
+
 def test_when_the_reader_leaves_the_writing_stops() -> None:
     writer = Scripted(POEM * 10_000)
     with served(writer) as address:
         for _ in range(MOST_REQUESTS + 1):  # none of them keeps its place
-            where = urllib.parse.urlsplit(address)
-            with socket.create_connection((where.hostname or "", where.port or 0)) as connection:
-                head = "POST /poems HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n"
-                kind = "Content-Type: application/json\r\n\r\n{}"
-                connection.sendall((head + kind).encode())
+            with posting(address, b"{}") as connection:
                 assert connection.recv(12) == b"HTTP/1.1 200"
                 wait_until(lambda: writer.written > 20)
                 begun = writer.begun

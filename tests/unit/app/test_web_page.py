@@ -182,7 +182,7 @@ def test_a_refusal_is_shown() -> None:
         page.get_by_label("How it begins").fill("白日依山盡黃")
         page.get_by_label("五绝").check()
         page.get_by_role("button", name="Write").click()
-        page.get_by_text("no 五绝 begins with 白日依山盡黃").first.wait_for()
+        page.get_by_text("no 五绝 begins with '白日依山盡黃'").first.wait_for()
         assert page.get_by_role("status").inner_text().startswith("no 五绝")
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bench.llama import LlamaCpp
 from nanopoet.common.errors import NanopoetError
 from nanopoet.export.gguf import SPACE, export_gguf
-from nanopoet.export.huggingface import NAMES
+from nanopoet.export.huggingface import NAMES, NEVER_WRITTEN
 from nanopoet.tokens.tokenizer import BEGIN_ID, SPECIAL_TOKENS, UNKNOWN, CharTokenizer
 from tests.support.examples import examples
 from tests.support.export import (
@@ -90,6 +90,15 @@ def test_begin_stands_before_a_text(llama: LlamaCpp) -> None:
     question = {"content": "春", "add_special": True}
     expected = [BEGIN_ID, *tricky_tokenizer().encode("春")]
     assert llama.ask("tokenize", question)["tokens"] == expected
+
+
+@pytest.mark.parametrize("temperature", [0, 1, 3])
+def test_no_special_token_but_begin_is_written(llama: LlamaCpp, temperature: float) -> None:
+    """llama.cpp shows none of them, and draws none."""
+    question = {"n_predict": 30, "temperature": temperature, "return_tokens": True}
+    for seed in range(20):
+        answer = llama.ask("completion", question | {"prompt": [BEGIN_ID], "seed": seed})
+        assert not set(answer["tokens"]) & set(NEVER_WRITTEN)
 
 
 @pytest.mark.parametrize("is_folder", [False, True])

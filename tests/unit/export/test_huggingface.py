@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from nanopoet.export.huggingface import NAMES, export_huggingface
+from nanopoet.export.huggingface import NAMES, NEVER_WRITTEN, export_huggingface
 from nanopoet.tokens.tokenizer import BEGIN_ID, SPECIAL_TOKENS
 from tests.support.examples import examples
 from tests.support.export import (
@@ -56,6 +56,18 @@ def test_it_draws_from_all_tokens(folder: Path) -> None:
     config = AutoModelForCausalLM.from_pretrained(folder / "modern").generation_config
     assert config.do_sample
     assert (config.temperature, config.top_k, config.top_p) == (1.0, 0, 1.0)
+
+
+@pytest.mark.parametrize("architecture", ["modern", "classic"])
+@pytest.mark.parametrize("options", [{}, {"temperature": 3.0}, {"do_sample": False}])
+def test_no_special_token_but_begin_is_written(
+    folder: Path, words: Any, architecture: str, options: dict[str, Any]
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(folder / architecture)
+    written = model.generate(
+        **words([""] * 50, return_tensors="pt"), eos_token_id=None, pad_token_id=None, **options
+    )
+    assert not set(written.flatten().tolist()) & set(NEVER_WRITTEN)
 
 
 @examples
@@ -118,11 +130,12 @@ def test_nothing_is_overwritten(is_folder: bool, tmp_path: Path) -> None:
 def test_an_empty_folder_and_a_missing_parent_are_fine(tmp_path: Path) -> None:
     tokenizer, empty, new = tricky_tokenizer(), tmp_path / "empty", tmp_path / "a/b"
     empty.mkdir()
-    for place in (empty, new):
+    (tmp_path / "link").symlink_to(empty)
+    for place in (tmp_path / "link", new):
         export_huggingface(random_model("modern", tokenizer), tokenizer, place)
         assert (place / "config.json").exists()
     assert new.stat().st_mode == new.parent.stat().st_mode
-    assert {path.name for path in tmp_path.iterdir()} == {"a", "empty"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "empty", "link"}
 
 
 def test_a_failure_midway_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,19 @@
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 
 from nanopoet.common.device import Precision, autocast
 from nanopoet.models.base import LanguageModel
-from nanopoet.models.generate import _sample, generate, stream
+from nanopoet.models.generate import _sample, _sample_text, generate, stream
 from nanopoet.ops import linear
 from nanopoet.ops.attention import MIN_BATCH_FOR_FULL_CAPACITY
 from nanopoet.ops.linear import Linear, packed
+from nanopoet.tokens.tokenizer import BEGIN_ID, SPECIAL_TOKENS
+
+SPECIAL = slice(BEGIN_ID + 1, len(SPECIAL_TOKENS))
+"""Ids that no text has."""
 
 
 @pytest.mark.parametrize("length", [1, 3, 8, 11])
@@ -43,6 +50,7 @@ def test_within_the_block_it_sees_all_tokens_before(model: LanguageModel) -> Non
     ids = generate(model, torch.tensor([[0]]), 7, temperature=0)
     for t in range(1, 8):
         logits, _ = model(ids[:, :t])
+        logits[0, -1, SPECIAL] = float("-inf")
         assert ids[0, t] == logits[0, -1].argmax()
 
 
@@ -57,30 +65,57 @@ def test_it_follows_its_generator(model: LanguageModel) -> None:
 
 
 def test_a_cold_model_is_greedy(model: LanguageModel) -> None:
-    for temperature in (0.0, 1e-6):
-        ids = model.generate(torch.tensor([[0]]), 1, temperature=temperature)
-        logits, _ = model(torch.tensor([[0]]))
-        assert ids[0, 1] == logits[0, -1].argmax()
+    likeliest = model.generate(torch.tensor([[0]]), 5, temperature=0)
+    for temperature in (-0.0, 1e-6, 1e-29, 1e-31, 1e-38, 1e-45, 5e-324):
+        for options in ({}, {"top_p": 0.5}, {"top_k": 3}):
+            ids = model.generate(torch.tensor([[0]]), 5, temperature=temperature, **options)
+            assert torch.equal(ids, likeliest)
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 1}, {"top_p": 0.01}, {"use_cache": False}])
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 10.0])
+def test_a_text_has_no_special_token_but_begin(
+    model: LanguageModel, temperature: float, options: dict[str, Any]
+) -> None:
+    """An untrained model gives a third of the probability to them."""
+    context = torch.zeros(40, 1, dtype=torch.int64)
+    ids = model.generate(context, 30, temperature=temperature, **options)
+    assert not ((ids >= SPECIAL.start) & (ids < SPECIAL.stop)).any()
+    if temperature >= 1 and not options:
+        assert (ids[:, 1:] == BEGIN_ID).any()
+
+
+def test_drawing_again_leaves_the_other_draws_and_the_shares_of_characters() -> None:
+    logits = torch.linspace(0, 2, 30).expand(50_000, -1)
+    points = torch.rand(50_000, 1, generator=torch.Generator().manual_seed(3))
+    draw = partial(_sample, temperature=1.0, top_k=None, top_p=1.0)
+    first, ids = draw(logits, points), _sample_text(draw, logits.clone(), points)
+    special = (first >= SPECIAL.start) & (first < SPECIAL.stop)
+    assert torch.equal(ids[~special], first[~special])
+    expected = logits[0].softmax(dim=-1)
+    expected[SPECIAL] = 0
+    again = ids[special].bincount(minlength=30)
+    torch.testing.assert_close(again / again.sum(), expected / expected.sum(), atol=0.01, rtol=0)
 
 
 def test_a_stopped_sequence_is_padded(model: LanguageModel) -> None:
     generator = torch.Generator().manual_seed(0)
-    ids = model.generate(torch.tensor([[1], [2], [3]]), 500, generator=generator, stop_id=5)
+    ids = model.generate(torch.tensor([[1], [2], [3]]), 500, generator=generator, stop_id=15)
     assert ids.shape[1] < 501
     for row in ids.tolist():
-        first = row.index(5)
-        assert set(row[first:]) == {5}
-    assert ids[:, -2].ne(5).any()  # generation ended with the last one
+        first = row.index(15)
+        assert set(row[first:]) == {15}
+    assert ids[:, -2].ne(15).any()  # generation ended with the last one
 
 
 def test_stopped_sequences_leave_the_others_as_they_are(model: LanguageModel) -> None:
     """When half have stopped, only the others are computed, with the same result."""
     context = torch.arange(1, 17)[:, None]
     together = generate(
-        model, context, 60, generator=torch.Generator().manual_seed(0), stop_id=5
+        model, context, 60, generator=torch.Generator().manual_seed(0), stop_id=15
     ).tolist()
     going = generate(model, context, 60, generator=torch.Generator().manual_seed(0)).tolist()
-    stops = [row.index(5) if 5 in row[1:] else len(row) for row in together]
+    stops = [row.index(15) if 15 in row[1:] else len(row) for row in together]
     assert len(set(stops)) > 5
     for row, free, stop in zip(together, going, stops, strict=True):
         assert row[:stop] == free[:stop]
@@ -89,10 +124,10 @@ def test_stopped_sequences_leave_the_others_as_they_are(model: LanguageModel) ->
 def test_a_stream_gives_what_generate_gives(model: LanguageModel) -> None:
     context = torch.tensor([[1], [2], [3]])
     steps = stream(
-        model, context, 30, generator=torch.Generator().manual_seed(0), stop_id=5, top_p=0.9
+        model, context, 30, generator=torch.Generator().manual_seed(0), stop_id=15, top_p=0.9
     )
     whole = generate(
-        model, context, 30, generator=torch.Generator().manual_seed(0), stop_id=5, top_p=0.9
+        model, context, 30, generator=torch.Generator().manual_seed(0), stop_id=15, top_p=0.9
     )
     assert torch.equal(torch.cat([context, *steps], dim=1), whole)
 
@@ -146,7 +181,7 @@ def test_ids_come_as_often_as_their_probabilities_say() -> None:
     rows = logits.expand(20_000, -1)
     for temperature in (1.0, 0.5):
         points = torch.rand(20_000, 1, generator=torch.Generator().manual_seed(3))
-        ids = _sample(rows, temperature, None, 1.0, points)
+        ids = _sample(rows, points, temperature, None, 1.0)
         share = ids.flatten().bincount(minlength=6)
         expected = (logits / temperature).softmax(dim=-1)
         torch.testing.assert_close(share / 20_000, expected, atol=0.01, rtol=0)
@@ -156,7 +191,7 @@ def test_ids_come_as_often_as_their_probabilities_say() -> None:
 @pytest.mark.parametrize("point", [0.0, 1.0])
 def test_the_ends_of_the_range_hit_possible_ids(point: float) -> None:
     logits = torch.tensor([[float("-inf"), 1.0, float("-inf"), 3.0, float("-inf")]])
-    assert _sample(logits, 1.0, None, 1.0, torch.tensor([[point]])).item() == (3 if point else 1)
+    assert _sample(logits, torch.tensor([[point]]), 1.0, None, 1.0).item() == (3 if point else 1)
 
 
 @pytest.mark.parametrize(
@@ -178,5 +213,5 @@ def test_top_k_and_top_p_leave_the_likeliest(
 ) -> None:
     rows = torch.tensor([0.15, 0.3, 0.5, 0.05]).log().expand(2000, -1)
     points = torch.rand(2000, 1, generator=torch.Generator().manual_seed(0))
-    ids = _sample(rows, 1.0, top_k, top_p, points)
+    ids = _sample(rows, points, 1.0, top_k, top_p)
     assert set(ids.flatten().tolist()) == possible

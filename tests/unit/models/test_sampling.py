@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nanopoet.common.errors import NanopoetError
-from nanopoet.models.sampling import Sampling
+from nanopoet.models.sampling import Sampling, check_prompt
 
 DEFAULTS = {
     "max_new_tokens": 100,
@@ -73,7 +73,7 @@ def test_generation_draws_from_all_tokens_unless_told_otherwise() -> None:
         ),
         (
             {"warmth": 1},
-            "warmth is unknown: known are max_new_tokens, temperature, top_k, top_p, seed, count",
+            "'warmth' is unknown: known are max_new_tokens, temperature, top_k, top_p, seed, count",
         ),
     ],
 )
@@ -90,3 +90,14 @@ def test_an_error_names_parameter_value_and_what_is_allowed(
 def test_a_value_out_of_range_or_of_another_type_is_refused(name: str, value: Any) -> None:
     with pytest.raises(NanopoetError, match=f"^{name} = "):
         Sampling.read({name: value})
+
+
+@pytest.mark.parametrize(
+    "prompt", [None, float("nan"), 1, True, ["春"], "\udcff" * 900, "山" * 1001]
+)
+def test_a_prompt_that_is_no_text_is_refused_in_one_short_line(prompt: object) -> None:
+    """JSON for the served model can hold any of them."""
+    with pytest.raises(NanopoetError, match="prompt") as caught:
+        check_prompt(prompt)
+    assert len(str(caught.value)) < 120
+    assert str(caught.value).isprintable()

@@ -1,0 +1,63 @@
+"""Options of the command: how their values are read and refused."""
+
+import argparse
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from nanopoet.common.errors import NanopoetError
+from nanopoet.models.sampling import Sampling
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each parameter of `Sampling`."""
+    for name, schema in Sampling.properties().items():
+        is_seed, is_integer = name == "seed", schema["type"] == "integer"
+        default = "a new one each time" if is_seed else f"{schema['default']:g}"
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=_reader(name, int if is_integer else float),
+            default=None if is_seed else schema["default"],
+            metavar="N" if is_integer else "X",
+            help=f"{Sampling.allowed(name)}; default: {default}",
+        )
+
+
+def _reader(name: str, kind: type[int] | type[float]) -> Callable[[str], float]:
+    """Make a reader of a parameter of `Sampling` for argparse."""
+
+    def read(text: str) -> float:
+        value: Any = text
+        with suppress(ValueError):
+            value = kind(text)
+        try:
+            checked: float = getattr(Sampling.read({name: value}), name)
+        except NanopoetError as error:
+            raise argparse.ArgumentTypeError(str(error).removeprefix(f"{name} = ")) from None
+        return checked
+
+    return read
+
+
+def port(text: str) -> int:
+    """Read the number of a port."""
+    if not (text.isdecimal() and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"{text} is not allowed: 0 to 65535")
+    return int(text)
+
+
+def host_name(text: str) -> str:
+    """Read a host name or an IP address, and return it in lower case, without brackets."""
+    if not re.fullmatch(r"[\w.-]+|\[[0-9a-f:.]+\]", text, re.ASCII | re.IGNORECASE):
+        problem = f"{text!r} is not allowed: a name such as poems.example, without http:// and port"
+        raise argparse.ArgumentTypeError(problem)
+    return text.lower().strip("[]")
+
+
+def refuse_gone(_text: str) -> None:
+    """Refuse an option that the command had once."""
+    raise argparse.ArgumentTypeError(
+        "gone; `dvc pull` fetches the model of this commit, and `dvc get` any other one as "
+        "`nanopoet write --help` shows"
+    )
