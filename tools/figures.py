@@ -231,12 +231,11 @@ def _training_seconds(nats: float, tokens: int) -> float | None:
 
     The run is the one with the same loss. Its rate leaves out evaluation steps.
     """
-    server = os.environ.get("MLFLOW_TRACKING_URI")
-    if not server and not Path("mlflow.db").exists():
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not Path("mlflow.db").exists():
         return None
     from stages.tracking.store import find_speed  # MLflow takes seconds to import
 
-    speed = find_speed(server or "sqlite:///mlflow.db", nats)
+    speed = find_speed(nats)
     return round(tokens / speed) if speed else None
 
 

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,13 +40,35 @@ class NextTokenModel(nn.Module, ABC):
         """
 
 
-def generate(model: NextTokenModel, idx: Tensor, max_new_tokens: int, **options: Any) -> Tensor:
-    """Append sampled tokens to (B, T) token ids. `stream` explains all arguments.
+def generate(
+    model: NextTokenModel,
+    idx: Tensor,
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    generator: torch.Generator | None = None,
+    stop_id: int | None = None,
+    use_cache: bool = True,
+) -> Tensor:
+    """Append sampled tokens to (B, T) token ids. `stream` explains the arguments.
 
     Returns:
         (B, T + max_new_tokens) token ids, fewer if all sequences have stopped.
     """
-    return torch.cat([idx, *stream(model, idx, max_new_tokens, **options)], dim=1)
+    steps = stream(
+        model,
+        idx,
+        max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        generator=generator,
+        stop_id=stop_id,
+        use_cache=use_cache,
+    )
+    return torch.cat([idx, *steps], dim=1)
 
 
 def stream(

@@ -1,8 +1,6 @@
-"""Charts of one training run: SVG for the report, PNG for other viewers.
+"""Charts of one training run as SVG.
 
-In SVG text stays text, so that it takes the colours and the fonts of the page around it. A PNG
-holds pixels and has to be readable without a Chinese font on the drawing machine: its names of
-forms are English.
+Text stays text, so that it takes the colours and the fonts of the page around it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,48 +30,25 @@ _CONFIG: Spec = {
     "legend": {"labelFontSize": _FONT_SIZE, "title": None, "orient": "top"},
     "font": "sans-serif",
 }
-_PNG_CONFIG = _CONFIG | {"background": "white", "padding": 12}
-_PNG_SCALE = 2
-"""Pixels of a PNG for each pixel of its chart, as screens of high density have."""
 
 _BLUE, _ORANGE, _GREEN = "#4c78a8", "#e4812b", "#54a24b"
-_ENGLISH = {
-    "五言绝句": "jueju of 5",
-    "七言绝句": "jueju of 7",
-    "五言律诗": "lüshi of 5",
-    "七言律诗": "lüshi of 7",
-    "诗经": "Shijing",
-    "词等": "ci and others",
-}
 
 
 def loss_chart(records: Sequence[StepRecord]) -> str:
     """Draw training and validation loss against training tokens, as SVG."""
-    return _svg(_loss_spec(records))
-
-
-def loss_chart_png(records: Sequence[StepRecord]) -> bytes:
-    """Draw training and validation loss against training tokens, as PNG."""
-    return _png(_loss_spec(records))
-
-
-def forms_chart_png(forms: Mapping[str, float]) -> bytes:
-    """Draw the loss of each form as a bar with its figure, as PNG.
-
-    Args:
-        forms: name of a form → nats per character.
-    """
-    rows = [{"form": _ENGLISH.get(form, form), "loss": loss} for form, loss in forms.items()]
+    rows = [{"tokens": r.tokens, "loss": r.loss_train, "part": "train"} for r in records]
+    evaluated = [r for r in records if r.loss_val is not None]
+    rows += [{"tokens": r.tokens, "loss": r.loss_val, "part": "val"} for r in evaluated]
     encoding = {
-        "y": _field("form", "nominal", None, sort=None),
-        "x": _field("loss", "quantitative", f"{NATS}, all of validation"),
+        "x": _field("tokens", "quantitative", "training tokens", axis={"format": "~s"}),
+        "y": _field("loss", "quantitative", NATS, scale={"zero": False}),
+        "color": _colors("part", ["train", "val"]),
     }
-    figure = {
-        "mark": {"type": "text", "align": "left", "dx": 4, "fontSize": _FONT_SIZE},
-        "encoding": {"text": {"field": "loss", "type": "quantitative", "format": ".3f"}},
-    }
-    layers = [{"mark": {"type": "bar", "color": _BLUE}}, figure]
-    return _png(_spec(rows, 480, {"step": 30}, encoding=encoding, layer=layers))
+    layers = [
+        {"mark": {"type": "line", "strokeWidth": 1}, "transform": [_only("part", "train")]},
+        {"mark": {"type": "line", "point": True}, "transform": [_only("part", "val")]},
+    ]
+    return _svg(_spec(rows, 560, 260, encoding=encoding, layer=layers))
 
 
 def bars_chart(values: Mapping[str, Mapping[str, float]], title: str, **axis: Any) -> str:
@@ -117,22 +92,6 @@ def calibration_chart(bins: Rows) -> str:
     return _svg(_spec(bins, 260, 260, encoding=encoding, layer=[diagonal, points]))
 
 
-def _loss_spec(records: Sequence[StepRecord]) -> Spec:
-    rows = [{"tokens": r.tokens, "loss": r.loss_train, "part": "train"} for r in records]
-    evaluated = [r for r in records if r.loss_val is not None]
-    rows += [{"tokens": r.tokens, "loss": r.loss_val, "part": "val"} for r in evaluated]
-    encoding = {
-        "x": _field("tokens", "quantitative", "training tokens", axis={"format": "~s"}),
-        "y": _field("loss", "quantitative", NATS, scale={"zero": False}),
-        "color": _colors("part", ["train", "val"]),
-    }
-    layers = [
-        {"mark": {"type": "line", "strokeWidth": 1}, "transform": [_only("part", "train")]},
-        {"mark": {"type": "line", "point": True}, "transform": [_only("part", "val")]},
-    ]
-    return _spec(rows, 560, 260, encoding=encoding, layer=layers)
-
-
 def _label_width(rows: Rows) -> int:
     """Compute the pixels that the labels beside the bars need.
 
@@ -162,10 +121,3 @@ def _only(name: str, value: str) -> Spec:
 def _svg(spec: Spec) -> str:
     svg: str = vl_convert.vegalite_to_svg(spec, config=_CONFIG, allowed_base_urls=[])
     return svg
-
-
-def _png(spec: Spec) -> bytes:
-    png: bytes = vl_convert.vegalite_to_png(
-        spec, config=_PNG_CONFIG, scale=_PNG_SCALE, allowed_base_urls=[]
-    )
-    return png

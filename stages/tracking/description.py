@@ -1,7 +1,8 @@
 """The content of a run's page: metrics, a table of samples, and a text to read first."""
 
-from collections.abc import Iterator
 from typing import Any
+
+import pandas as pd
 
 from nanopoet.common.text import as_lines
 from stages.tracking.record import LoggedStep, RunRecord
@@ -57,25 +58,17 @@ def samples_table(record: RunRecord) -> dict[str, Any]:
 def step_metrics(step: LoggedStep) -> dict[str, float]:
     """Return the metrics of one step by name."""
     record = step.record
-    values = {
-        "loss/train": record.loss_train,
-        "loss/val": record.loss_val,
-        "grad_norm": record.grad_norm,
-        "lr": record.lr,
-        "tokens": record.tokens,
-    } | step.rates
+    losses = {"loss/train": record.loss_train, "loss/val": record.loss_val}
+    others = {"grad_norm": record.grad_norm, "lr": record.lr, "tokens": record.tokens}
+    values = losses | others | step.rates
     return {name: value for name, value in values.items() if value is not None}
 
 
 def evaluation_metrics(figures: dict[str, Any]) -> dict[str, float]:
     """Return the figures of the model, nested names joined by a slash, without lists."""
-    return dict(_leaves("evaluate", figures))
-
-
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, float]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key not in _SAME_FOR_ALL:
-                yield from _leaves(f"{name}/{key}", inner)
-    elif isinstance(value, (int, float)):
-        yield name, value
+    [flat] = pd.json_normalize({"evaluate": figures}, sep="/").to_dict("records")
+    return {
+        str(name): value
+        for name, value in flat.items()
+        if isinstance(value, (int, float)) and not _SAME_FOR_ALL & set(str(name).split("/"))
+    }

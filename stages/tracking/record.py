@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from nanopoet.common.errors import FileError
 from nanopoet.common.files import read_json, write_text
 from nanopoet.params import Params
 from nanopoet.training.history import StepRecord, read_history
@@ -103,9 +104,13 @@ class RunRecord:
     @staticmethod
     def load(folder: Path) -> "RunRecord | None":
         """Read a record that `save` wrote; None if there is none, or not a whole one."""
-        if not (folder / _FILE).exists():
+        path = folder / _FILE
+        try:
+            record = TypeAdapter(RunRecord).validate_json(path.read_bytes())
+        except FileNotFoundError:
             return None
-        record = TypeAdapter(RunRecord).validate_json((folder / _FILE).read_bytes())
+        except ValidationError:
+            raise FileError(path, "not a record of this version; delete its folder") from None
         record.model = record.model and folder / _MODEL
         return record
 

@@ -24,28 +24,20 @@ from nanopoet.tokens.tokenizer import BEGIN_ID
 
 _TYPES = {"integer": DataType.long, "number": DataType.double}
 
+_PARAMS = [
+    ParamSpec(name, _TYPES[schema["type"]], schema["default"])
+    for name, schema in Sampling.properties().items()
+]
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.string, "prompt")]),
     outputs=Schema([ColSpec(DataType.string, "prompt"), ColSpec(DataType.string, "poem")]),
-    params=ParamSchema(
-        [
-            ParamSpec(name, _TYPES[schema["type"]], schema["default"])
-            for name, schema in Sampling.properties().items()
-        ]
-    ),
+    params=ParamSchema(_PARAMS),
 )
 """Input, output and parameters, as MLflow checks and shows them."""
 
 REQUIREMENTS = (
-    "mlflow",
-    "numpy",
-    "orjson",
-    "pandas",
-    "psutil",
-    "pydantic",
-    "safetensors",
-    "torch",
-    "tqdm",
+    *("mlflow", "numpy", "orjson", "pandas", "psutil"),
+    *("pydantic", "safetensors", "torch", "tqdm"),
 )
 """Packages that MLflow installs where it serves the model by itself."""
 

@@ -2,13 +2,16 @@
 
 import logging
 import os
+import re
+import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from urllib.request import url2pathname
 
 import mlflow
+from alembic.util import CommandError
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from requests import RequestException
@@ -19,6 +22,25 @@ from nanopoet.common.errors import NanopoetError
 from stages.runner import ROOT
 
 EXPERIMENT = "nanopoet"
+_SQLITE = "sqlite:///"
+_ERRORS = (MlflowException, RequestException, SQLAlchemyError, sqlite3.Error, CommandError)
+_REMEDIES = {
+    "not a database|malformed": "run `mv {0} {0}.bad` and then again: MLflow makes a new one",
+    "locked": "end the process that locks it, and run again",
+    "schema|revision|no such (table|column)": "another version of MLflow wrote it: copy it and run "
+    "`mlflow db upgrade {1}`, or install the newer version if that fails",
+    r"^\w+:|filesystem": "make it answer, or run `unset MLFLOW_TRACKING_URI` to use mlflow.db",
+}
+"""Pattern of an address and its error → what helps; {0} is the file and {1} the address."""
+_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("tags", "value"),  # the lock of a training
+)
+"""Columns in which MLflow keeps absolute paths."""
 
 for _name in ("urllib3.connectionpool", "mlflow.system_metrics", "mlflow.store.db.utils"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)  # `StoreError` says it, once
@@ -33,34 +55,69 @@ def store_errors() -> Iterator[None]:
     """Turn the errors of MLflow, its HTTP client and its database into `StoreError`."""
     try:
         yield
-    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-        place = f"at {uri}" if uri.startswith("http") else "here"
+    except (*_ERRORS, OSError, ImportError) as error:
+        address = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+        file = address.removeprefix(_SQLITE)
+        problem = f"at {file} does not answer" if file.startswith("http") else f"cannot use {file}"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        found = (help_ for part, help_ in _REMEDIES.items() if re.search(part, f"{file}: {reason}"))
         reason = reason if len(reason) <= 160 else f"{reason[:157]}..."
-        raise StoreError(f"MLflow {place} does not answer ({reason})") from error
+        remedy = "".join(f"; {help_.format(file, address)}" for help_ in [*found][:1])
+        text = re.sub("//[^/@ ]*@", "//***@", f"MLflow {problem} ({reason}){remedy}")
+        raise StoreError(text) from error  # without a password
 
 
 def connect() -> str:
     """Connect to MLFLOW_TRACKING_URI, else to one SQLite file in the repository's root.
 
     Returns:
-        id of the experiment `nanopoet`, made if it is missing.
+        id of the experiment `nanopoet`, made if it is missing and restored if it is deleted.
     """
+    own = ROOT.resolve() / "mlflow.db"
+    # Relative, because MLflow reads % and ? of a path as parts of the URI.
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{os.path.relpath(own)}"
+    path = Path(uri.removeprefix(_SQLITE))
+    is_own = uri.startswith(_SQLITE) and path.parent.resolve() / path.name == own
     # Two processes that meet an empty store race on its first migration, and one fails.
     with FileLock(ROOT / ".mlflow.lock"):
-        artifacts = None
-        if not os.environ.get("MLFLOW_TRACKING_URI"):
-            path = ROOT.resolve() / "mlflow.db"
-            if not path.exists():
-                make_store(path)
-            mlflow.set_tracking_uri(f"sqlite:///{path}")
+        if is_own and not (own.exists() and own.stat().st_size):
+            make_store(path)
+        if uri.startswith(_SQLITE) and path.exists():
+            with closing(sqlite3.connect(path)) as database, database:
+                # MLflow tries for 100 seconds to open a store that is damaged or locked.
+                database.execute("SELECT name FROM sqlite_master").fetchone()
+                if is_own:
+                    _repair_places(database, own.parent)
+        mlflow.set_tracking_uri(uri)
+        client = mlflow.MlflowClient()
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
             # By default MLflow puts artifacts below the working directory of the first process.
-            artifacts = (ROOT.resolve() / "mlartifacts").as_uri()
-        if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-            mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
-        experiment: Any = mlflow.set_experiment(EXPERIMENT)
+            artifacts = (own.parent / "mlartifacts").as_uri() if is_own else None
+            return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+        if experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment.experiment_id)
+            say(f"restored MLflow's experiment {EXPERIMENT!r}, which was deleted")
         return str(experiment.experiment_id)
+
+
+def _repair_places(database: sqlite3.Connection, root: Path) -> None:
+    """Point a store to the artifacts beside it if its folder was moved or copied."""
+    query = "SELECT artifact_location FROM experiments WHERE name = ?"
+    [place] = database.execute(query, (EXPERIMENT,)).fetchone() or [""]
+    before, name, _ = place.rpartition("mlartifacts")
+    now = f"{root.as_uri()}/"
+    if not name or before == now or not before.startswith("file:"):
+        return
+    folder = url2pathname(before.removeprefix("file://"))
+    for table, column in _PLACES:
+        for old, new in ((before, now), (folder, f"{root}/")):
+            database.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # noqa: S608
+                f" WHERE substr({column}, 1, ?) = ?",
+                (new, len(old) + 1, len(old), old),
+            )
+    say(f"MLflow's store came from {folder}; its artifacts are now looked up in {root}")
 
 
 def make_store(path: Path) -> None:
@@ -75,20 +132,24 @@ def make_store(path: Path) -> None:
     partial.replace(path)
 
 
-def find_speed(uri: str, nats: float) -> float | None:
+def find_speed(nats: float) -> float | None:
     """Look up the tokens per second of the newest training with a loss; None if there is none.
 
     Args:
-        uri: address of the store.
         nats: loss of the evaluation in nats per character.
+
+    Raises:
+        StoreError: the store cannot be used.
     """
-    client, metric, width = mlflow.MlflowClient(uri), "metrics.`evaluate/nats_per_character`", 1e-9
-    experiments = [each.experiment_id for each in client.search_experiments()]
+    metric, width = "metrics.`evaluate/nats_per_character`", 1e-9
     same = f"{metric} > {nats - width!r} and {metric} < {nats + width!r}"
-    speeds = (
-        run.data.metrics.get("tokens_per_second") for run in client.search_runs(experiments, same)
-    )
-    return next((speed for speed in speeds if speed), None)
+    with store_errors():
+        connect()
+        client = mlflow.MlflowClient()
+        experiments = [each.experiment_id for each in client.search_experiments()]
+        runs = client.search_runs(experiments, same)
+    speeds = (run.data.metrics.get("tokens_per_second") for run in runs)
+    return next(filter(None, speeds), None)
 
 
 def say(text: str) -> None:

@@ -3,8 +3,8 @@
 import getpass
 import json
 import socket
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 
-from nanopoet.report.charts import forms_chart_png, loss_chart_png
+from nanopoet.report.charts import NATS, bars_chart, loss_chart
 from stages.tracking.description import describe, evaluation_metrics, samples_table, step_metrics
 from stages.tracking.provenance import digest
 from stages.tracking.record import RunRecord, now
@@ -39,15 +39,10 @@ class StoredRun:
     def __init__(self, record: RunRecord) -> None:
         self.record = record
         self._experiment, self._client = connect(), mlflow.MlflowClient()
-        run = self._find()
-        if run is None:
-            self._close_orphans()
-            tags = record.tags | {"mlflow.user": getpass.getuser()}
-            tags |= {"mlflow.source.name": "dvc.yaml", "mlflow.source.type": "LOCAL"}
-            run = self._client.create_run(self._experiment, record.started, tags, record.name)
-        elif record.status == "RUNNING":
-            self._client.update_run(run.info.run_id, status="RUNNING")
+        run = next(self._agreeing(self._candidates()), None) or self._create()
         self._id = record.run_id = run.info.run_id
+        if record.status == "RUNNING":
+            self._client.update_run(self._id, status="RUNNING")
         self._client.log_batch(self._id, params=[Param(*each) for each in record.params.items()])
         self._client.log_inputs(self._id, [_dataset(*each) for each in record.inputs.items()])
         self._tokens_sent = run.data.metrics.get("tokens", 0)
@@ -69,39 +64,44 @@ class StoredRun:
         if has_ended and run.info.status != record.status:
             self._client.set_terminated(self._id, record.status)
 
-    def _find(self) -> Run | None:
-        """Find the run that the record names, else an unfinished one of the same training, else
-        one of the same result.
+    def _candidates(self) -> Iterator[Run]:
+        """Find the run that the record names, then unfinished ones of the same training, then
+        those of the same result.
         """
-        record, queries = self.record, []
+        record = self.record
         if record.run_id:
-            queries.append(f"attributes.run_id = '{record.run_id}'")
+            yield from self._search(f"attributes.run_id = '{record.run_id}'")
         if lock := record.tags.get(LOCK):  # the saved state of a training may lack the id
-            here = f"tags.`{HOST}` = '{record.tags[HOST]}' and tags.`{LOCK}` = {lock!r}"
-            queries.append(f"{here} and attributes.status != 'FINISHED'")
+            yield from (run for run in self._unfinished() if run.data.tags.get(LOCK) == lock)
         if record.model:
-            queries.append(_same_result(record.model))
-        return next((run for query in queries for run in self._agreeing(query)), None)
+            yield from self._search(_same_result(record.model))
 
-    def _agreeing(self, query: str) -> Iterator[Run]:
-        """Find runs whose params agree with the record's, as far as they have them."""
-        for run in self._search(query):
+    def _agreeing(self, runs: Iterable[Run]) -> Iterator[Run]:
+        """Pick runs whose params agree with the record's, as far as they have them."""
+        for run in runs:
             known = run.data.params
             if all(known.get(name, value) == value for name, value in self.record.params.items()):
                 yield run
 
+    def _create(self) -> Run:
+        """Make the run, and mark runs of this machine KILLED if their training has died."""
+        record = self.record
+        for run in self._unfinished():
+            lock = run.data.tags.get(LOCK, "")
+            is_own = lock == record.tags.get(LOCK)
+            if run.info.status == "RUNNING" and (is_own or not _is_held(Path(lock))):
+                self._client.set_terminated(run.info.run_id, "KILLED")
+        tags = record.tags | {"mlflow.user": getpass.getuser()}
+        tags |= {"mlflow.source.name": "dvc.yaml", "mlflow.source.type": "LOCAL"}
+        return self._client.create_run(self._experiment, record.started, tags, record.name)
+
+    def _unfinished(self) -> Sequence[Run]:
+        here = f"tags.`{HOST}` = '{socket.gethostname()}'"
+        return self._search(f"{here} and attributes.status != 'FINISHED'")
+
     def _search(self, query: str, *order: str) -> Sequence[Run]:
         """Find active runs, the newest first unless told otherwise."""
         return self._client.search_runs([self._experiment], query, order_by=list(order))
-
-    def _close_orphans(self) -> None:
-        """Mark runs of this machine KILLED if their training has died."""
-        own = self.record.tags.get(LOCK)
-        here = f"tags.`{HOST}` = '{socket.gethostname()}'"
-        for run in self._search(f"attributes.status = 'RUNNING' and {here}"):
-            lock = run.data.tags.get(LOCK, "")
-            if lock == own or not _is_held(Path(lock)):
-                self._client.set_terminated(run.info.run_id, "KILLED")
 
     def _send_steps(self) -> bool:
         """Send the metrics of new steps, and return whether one of them has samples."""
@@ -120,7 +120,7 @@ class StoredRun:
         """Replace the table of samples; MLflow's `log_table` would append to it."""
         table = samples_table(self.record)
         if table["data"]:
-            self._send_files({"samples.json": json.dumps(table, ensure_ascii=False)})
+            self._client.log_dict(self._id, table, "samples.json")
             tables = [{"path": "samples.json", "type": "table"}]
             self._tag("mlflow.loggedArtifacts", json.dumps(tables))
 
@@ -132,16 +132,15 @@ class StoredRun:
         """
         if _RESULT in self._client.get_run(self._id).data.tags:
             return
-        if other := next(self._agreeing(_same_result(model)), None):
+        if other := next(self._agreeing(self._search(_same_result(model))), None):
             self._client.delete_run(self._id)
             self._id = self.record.run_id = other.info.run_id
             say(f"the run {other.info.run_name!r} has this result; the new one is deleted")
             return
         from stages.tracking import served_model  # loads torch, which takes seconds
 
-        history = (model / "history.csv").read_bytes()
-        picture = loss_chart_png([step.record for step in self.record.steps])
-        self._send_files({"history.csv": history, "plots/loss.png": picture})
+        self._client.log_artifact(self._id, str(model / "history.csv"))
+        self._send_chart("loss", loss_chart([step.record for step in self.record.steps]))
         requirements = [f"{n}=={version(n).split('+')[0]}" for n in served_model.REQUIREMENTS]
         with mlflow.start_run(run_id=self._id, log_system_metrics=False):
             mlflow.pyfunc.log_model(
@@ -162,12 +161,11 @@ class StoredRun:
         new = [each for each in evaluation_metrics(figures).items() if each not in known]
         last = record.steps[-1].record.step
         self._client.log_batch(self._id, [Metric(*each, at, last) for each in new])
-        picture = forms_chart_png(figures["nats_per_character_by_form"])
-        files: dict[str, str | bytes] = {"samples.txt": record.poems}
-        files["plots/loss_by_form.png"] = picture
+        self._client.log_text(self._id, record.poems, "samples.txt")
+        forms = {"model": figures["nats_per_character_by_form"]}
+        self._send_chart("loss_by_form", bars_chart(forms, NATS))
         if record.report:
-            files["report.html"] = record.report
-        self._send_files(files)
+            self._client.log_text(self._id, record.report, "report.html")
         # The alias names the best model on these poems that nobody has deleted.
         same_poems = f"dataset.digest = '{record.inputs['poems/val'][:32]}'"
         order = f"metrics.`{_NATS}` ASC", "attributes.start_time ASC"
@@ -180,15 +178,9 @@ class StoredRun:
     def _tag(self, name: str, value: str) -> None:
         self._client.set_tag(self._id, name, value)
 
-    def _send_files(self, files: dict[str, str | bytes]) -> None:
-        """Send artifacts: path in the run → content."""
-        with tempfile.TemporaryDirectory() as private:
-            folder = Path(private, "files")  # its mode is copied, too
-            for name, content in files.items():
-                path = folder / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content.encode() if isinstance(content, str) else content)
-            self._client.log_artifacts(self._id, str(folder))
+    def _send_chart(self, name: str, svg: str) -> None:
+        on_white = svg.replace("<svg ", '<svg style="background: white" ', 1)
+        self._client.log_text(self._id, on_white, f"plots/{name}.svg")
 
 
 def _same_result(model: Path) -> str:
@@ -206,8 +198,6 @@ def _is_held(lock: Path) -> bool:
     """Tell whether a process holds a lock."""
     if not lock.is_file():
         return False
-    try:
-        with FileLock(lock, blocking=False):
-            return False
-    except Timeout:
-        return True
+    with suppress(Timeout), FileLock(lock, blocking=False):
+        return False
+    return True

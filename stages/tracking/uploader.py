@@ -118,7 +118,8 @@ def _keep(record: RunRecord) -> None:
         except OSError:  # such as a full disk
             shutil.rmtree(_folder(record), ignore_errors=True)
             raise
-    say(f"the run is kept in {UNSENT}; the next stage or `make ui` sends it")
+    who = "the next `evaluate`, `report` or `make ui` that can use MLflow"
+    say(f"the run is kept in {UNSENT}; {who} sends it")
 
 
 def _folder(record: RunRecord) -> Path:

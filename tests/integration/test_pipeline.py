@@ -62,7 +62,7 @@ def test_the_run_is_tracked(project: Project) -> None:
     assert run["val"][-1][1] == pytest.approx(project.metrics("pretrain")["loss_val"])
     assert [name for name, _ in run["inputs"]] == ["poems/train", "poems/val", "vocabulary"]
     assert {"samples.json", "samples.txt", "history.csv", "report.html"} <= set(run["files"])
-    assert run["pictures"] == ["plots/loss.png", "plots/loss_by_form.png"]
+    assert run["pictures"] == ["plots/loss.svg", "plots/loss_by_form.svg"]
     assert run["metrics"]["evaluate/nats_per_character"] == pytest.approx(
         project.metrics("evaluate")["nats_per_character"]
     )

@@ -69,7 +69,7 @@ def test_a_lost_server_loses_nothing(
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     assert errors.count("does not answer") == 1
-    assert errors.count("the next stage or `make ui` sends it") == 1
+    assert errors.count("or `make ui` that can use MLflow sends it") == 1
     [kept] = _unsent(own)
     assert json.loads((kept / "record.json").read_text())["status"] == "FINISHED"
 

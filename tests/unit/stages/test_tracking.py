@@ -3,6 +3,9 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
+from nanopoet.common.errors import FileError
 from nanopoet.training.history import StepRecord
 from stages.tracking.description import (
     describe,
@@ -61,6 +64,12 @@ def test_a_record_is_kept_whole(tmp_path: Path) -> None:
 def test_a_record_that_was_not_written_whole_is_none(tmp_path: Path) -> None:
     (tmp_path / "poet").mkdir()
     assert RunRecord.load(tmp_path) is None
+
+
+def test_a_record_of_another_version_is_named(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text('{"name": "x"}')
+    with pytest.raises(FileError, match=r"record.json: not a record .*; delete its folder"):
+        RunRecord.load(tmp_path)
 
 
 def test_a_description_states_size_loss_and_poem() -> None:
