@@ -44,7 +44,6 @@ FIGURES = {"nats_per_character": 4.0, "perplexity": 54.6, "nats_per_character_by
 
 @pytest.fixture(scope="module")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite store."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     make_store(path)
     return path
@@ -53,7 +52,6 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Iterator[Any]:
     """Give a function that makes a folder the repository, with an empty store if it has none."""
-    # Not at the top, where their warnings would be errors.
     from mlflow.store.model_registry import sqlalchemy_store as model_registry
     from mlflow.store.tracking import sqlalchemy_store as tracking
 
