@@ -76,7 +76,12 @@ os.kill(os.getpid(), -status)
 
 @cache
 def folder_of_python() -> Path:
-    """Start the server of this test process, and return the folder of its `python`."""
+    """Start the server of this test process, and return the folder of its `python`.
+
+    Where the system is not Linux, it is the folder of the real `python`.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return Path(sys.executable).parent
     folder = Path(tempfile.mkdtemp(prefix="nanopoet-forks-"))
     address = str(folder / "socket")
     client = folder / "python"
