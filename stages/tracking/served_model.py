@@ -36,8 +36,15 @@ SIGNATURE = ModelSignature(
 """Input, output and parameters, as MLflow checks and shows them."""
 
 REQUIREMENTS = (
-    *("mlflow", "numpy", "orjson", "pandas", "psutil"),
-    *("pydantic", "safetensors", "torch", "tqdm"),
+    "mlflow",
+    "numpy",
+    "orjson",
+    "pandas",
+    "psutil",
+    "pydantic",
+    "safetensors",
+    "torch",
+    "tqdm",
 )
 """Packages that MLflow installs where it serves the model by itself."""
 
