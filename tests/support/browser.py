@@ -29,6 +29,9 @@ _OPTIONS = (
     "--no-first-run",
 )
 
+_PATIENCE = 300_000
+"""Milliseconds. A busy machine may take a minute to show MLflow's first page."""
+
 
 @contextmanager
 def page() -> Iterator[tuple[Page, list[str]]]:
@@ -37,6 +40,7 @@ def page() -> Iterator[tuple[Page, list[str]]]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_OPTIONS))
         opened = browser.new_page(viewport={"width": 1400, "height": 850})
+        opened.set_default_timeout(_PATIENCE)
 
         def watch(url: str) -> None:
             address = urllib.parse.urlsplit(url)
