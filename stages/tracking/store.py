@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import mlflow
@@ -23,6 +24,8 @@ from stages.runner import ROOT
 
 EXPERIMENT = "nanopoet"
 _SQLITE = "sqlite:///"
+_ARTIFACTS = "mlartifacts"
+"""Folder of the artifacts, beside mlflow.db."""
 _ERRORS = (MlflowException, RequestException, SQLAlchemyError, sqlite3.Error, CommandError)
 _REMEDIES = {
     "not a database|malformed": "run `mv {0} {0}.bad` and then again: MLflow makes a new one",
@@ -76,6 +79,10 @@ def connect() -> str:
     own = ROOT.resolve() / "mlflow.db"
     # Relative, because MLflow reads % and ? of a path as parts of the URI.
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{os.path.relpath(own)}"
+    try:
+        urlsplit(uri)
+    except ValueError as error:  # MLflow lets it pass
+        raise MlflowException(str(error)) from None
     path = Path(uri.removeprefix(_SQLITE))
     is_own = uri.startswith(_SQLITE) and path.parent.resolve() / path.name == own
     # Two processes that meet an empty store race on its first migration, and one fails.
@@ -93,7 +100,7 @@ def connect() -> str:
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             # By default MLflow puts artifacts below the working directory of the first process.
-            artifacts = (own.parent / "mlartifacts").as_uri() if is_own else None
+            artifacts = (own.parent / _ARTIFACTS).as_uri() if is_own else None
             return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
         if experiment.lifecycle_stage == "deleted":
             client.restore_experiment(experiment.experiment_id)
@@ -105,13 +112,12 @@ def _repair_places(database: sqlite3.Connection, root: Path) -> None:
     """Point a store to the artifacts beside it if its folder was moved or copied."""
     query = "SELECT artifact_location FROM experiments WHERE name = ?"
     [place] = database.execute(query, (EXPERIMENT,)).fetchone() or [""]
-    before, name, _ = place.rpartition("mlartifacts")
-    now = f"{root.as_uri()}/"
-    if not name or before == now or not before.startswith("file:"):
+    if place == (root / _ARTIFACTS).as_uri() or not re.fullmatch(f"file:.*/{_ARTIFACTS}", place):
         return
-    folder = url2pathname(before.removeprefix("file://"))
+    folder = Path(url2pathname(place.removeprefix("file://"))).parent
+    moved = ((f"{folder.as_uri()}/", f"{root.as_uri()}/"), (f"{folder}/", f"{root}/"))
     for table, column in _PLACES:
-        for old, new in ((before, now), (folder, f"{root}/")):
+        for old, new in moved:
             database.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # noqa: S608
                 f" WHERE substr({column}, 1, ?) = ?",

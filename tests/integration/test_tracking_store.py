@@ -250,6 +250,7 @@ def test_a_locked_store_is_one_sentence(
         ("file:./x", r"cannot use file:./x \(The filesystem tracking backend"),
         ("./x", r"cannot use ./x \(The filesystem tracking backend"),
         ("nothing://x", "cannot use nothing://x"),
+        ("http://[x", r"at http://\[x does not answer \(Invalid IPv6 URL\)"),
         ("mysql://me:secret@h/d", r"cannot use mysql://\*\*\*@h/d \(No module named"),
     ],
 )

@@ -17,12 +17,14 @@ import os
 import random
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -83,6 +85,7 @@ def folder_of_python() -> Path:
     if not hasattr(os, "pidfd_open"):
         return Path(sys.executable).parent
     folder = Path(tempfile.mkdtemp(prefix="nanopoet-forks-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     address = str(folder / "socket")
     client = folder / "python"
     client.write_text(CLIENT.format(python=sys.executable, address=address), encoding="utf-8")
@@ -120,8 +123,9 @@ def serve(address: str) -> None:
             if os.fork() == 0:
                 break
             connection.close()
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            with suppress(ChildProcessError):  # none is left
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
         else:
             os._exit(0)
     listener.close()
@@ -133,7 +137,9 @@ def _attend(connection: socket.socket) -> None:
     length, files, _, _ = socket.recv_fds(connection, 8, 3)
     request = b""
     while len(request) < int.from_bytes(length, "big"):
-        request += connection.recv(1 << 16)
+        if not (part := connection.recv(1 << 16)):
+            os._exit(0)  # the client was killed
+        request += part
     pid = os.fork()
     if pid == 0:
         connection.close()
