@@ -173,7 +173,7 @@ def take_page_picture(model: Path, folder: Path) -> None:
             opened.get_by_label("How it begins").fill("明月")
             opened.get_by_label("七绝").check()
             opened.get_by_text("Sampling").click()
-            opened.get_by_role("spinbutton", name="seed").fill("1")
+            opened.get_by_role("spinbutton", name="seed").fill("10")
             opened.get_by_role("button", name="Write").click()
             opened.get_by_text("Done: 1").or_(opened.get_by_text("written; for")).first.wait_for(
                 timeout=300_000
