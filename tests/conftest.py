@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from tests.support.yaml import write_yaml
 
 # transformers asks no server whether there is something newer. Read when it is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# A shell ignores SIGINT in background jobs. Processes that tests interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tiny matrices: a second thread costs more than it gives.
 torch.set_num_threads(1)
