@@ -26,8 +26,7 @@ repro: $(VENV)/.ready ## run the stages that are stale, and print what came out
 
 run: $(VENV)/.ready ## run a recipe beside the default: make run RECIPE=notebook
 	@python -m tools.repair_dvc
-	@options=$$(python -m nanopoet.recipes $(RECIPE)) && \
-		dvc exp run --temp --name $(RECIPE) $$options report
+	@python -m tools.run_recipe $(RECIPE)
 
 ui: $(VENV)/.ready ## open the runs in MLflow, for this machine alone
 	@python -m tools.mlflow_ui

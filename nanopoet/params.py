@@ -3,6 +3,7 @@
 The text under each parameter says what it means; its type and limits are checked when it is read.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -246,6 +247,11 @@ def _conflicts(params: Params) -> Iterator[str]:
     """Yield what is wrong between parameters of which each by itself is allowed."""
     pretrain, context = params.pretrain, params.evaluate.context
     emb_size, block_size, head_num = pretrain.emb_size, pretrain.block_size, pretrain.head_num
+    if params.load.source.startswith("~"):
+        yield (
+            f"load.source = {params.load.source!r} is not allowed: DVC takes ~ for a name; write "
+            f"{os.path.expanduser(params.load.source)}"  # noqa: PTH111 - no error without a home
+        )
     if emb_size % head_num:
         yield (
             f"pretrain.head_num = {head_num} does not divide pretrain.emb_size = {emb_size}; "

@@ -1,10 +1,5 @@
-"""The recipes of recipes.yaml: named sets of parameters that differ from params.yaml.
+"""The recipes of recipes.yaml: named sets of parameters that differ from params.yaml."""
 
-`python -m nanopoet.recipes notebook` prints a recipe as options `-S section.leaf=value`, by which
-an experiment overrides parameters.
-"""
-
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +25,7 @@ def load_recipe(
         NanopoetError: a file is missing or not YAML, the recipe is not there, or `check_params`
             refuses a parameter.
     """
-    recipes = read_yaml(path)
+    recipes = {str(key): recipe for key, recipe in read_yaml(path).items()}
     if name not in recipes:
         raise NanopoetError(f"{path}: no recipe {name!r}; known here: {', '.join(recipes)}")
     merged = read_yaml(params_path)
@@ -48,32 +43,3 @@ def _mapping(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise NanopoetError(f"{name} = {value!r} is not allowed: it should be a mapping; change it")
     return value
-
-
-def main(arguments: list[str]) -> None:
-    """Print a recipe as options.
-
-    Args:
-        arguments: the name of the recipe.
-
-    Raises:
-        NanopoetError: there is not exactly one name, or `load_recipe` refuses it.
-    """
-    if len(arguments) != 1:
-        raise NanopoetError("name one recipe of recipes.yaml, as in `make run RECIPE=notebook`")
-    _, leaves = load_recipe(arguments[0])
-    print(" ".join(f"-S {leaf}={_text(value)}" for leaf, value in leaves.items()))
-
-
-def _text(value: Any) -> str:
-    """Write a value as an option of Hydra: lists without spaces, `true` and `false`."""
-    if isinstance(value, list):
-        return f"[{','.join(repr(item) for item in value)}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except NanopoetError as error:
-        raise SystemExit(f"error: {error}") from None

@@ -4,6 +4,12 @@ import gc
 import os
 import signal
 import sys
+import tempfile
+
+# MLflow asks for the home folder when it is imported, and a user without an entry in the password
+# file may have none.
+if os.path.expanduser("~") == "~":  # noqa: PTH111 - Path.home() raises
+    os.environ["HOME"] = tempfile.gettempdir()
 
 # `python -m stages.x` imports this file first. The stage itself then imports for seconds.
 if sys.argv[:1] == ["-m"]:

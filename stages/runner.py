@@ -1,6 +1,8 @@
 """The frame around every stage: errors on one line, interruptions, and the time it took."""
 
 import gc
+import getpass
+import io
 import json
 import os
 import sys
@@ -32,8 +34,11 @@ def run(main: Callable[[], None]) -> None:
     gc.freeze()  # neither a collection nor the exit has to visit what was imported
     script = Path(sys.argv[0])
     end_early_when_told()
+    fit_into_any_environment()
     start = time.monotonic()
     try:
+        if "DVC_STAGE" in os.environ:
+            check_folders()
         main()
     except FileError as error:
         sys.exit(f"error: {script.stem}: {error}{remedy(error)}")
@@ -46,6 +51,16 @@ def run(main: Callable[[], None]) -> None:
     if script.parent.name == "stages":
         write_json(TIMINGS, read_timings() | {script.stem: round(time.monotonic() - start, 1)})
     gc.freeze()
+
+
+def fit_into_any_environment() -> None:
+    """Get along with a terminal that lacks characters, and with a user who has no name."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # torch and MLflow ask for it, too
+        os.environ["LOGNAME"] = str(os.getuid())
 
 
 def read_timings() -> dict[str, float]:
@@ -63,21 +78,38 @@ def remedy(error: FileError) -> str:
     DVC takes a damaged file for up to date if the stage itself wrote it so, hence `--force`.
     """
     path = error.path.absolute()
-    for stage, outs in _outs_by_stage().items():
+    for stage, outs in outs_by_stage("outs", "metrics").items():
         if any(out == path or out in path.parents for out in outs):
             force = "--force " if path.exists() else ""
             return f"; run `dvc repro {force}{stage}`"
     return ""
 
 
-def _outs_by_stage() -> dict[str, list[Path]]:
-    """Return the absolute paths of the outs and metrics of each stage in dvc.yaml."""
+def check_folders() -> None:
+    """Refuse outs in a folder outside of the repository, which DVC would refuse after the stage.
+
+    Raises:
+        NanopoetError: a link leads from the repository to such a folder.
+    """
+    here = Path.cwd()
+    for out in (out for outs in outs_by_stage("outs").values() for out in outs):
+        folder = out.parent
+        if not folder.resolve().is_relative_to(here.resolve()):
+            raise NanopoetError(
+                f"{folder.relative_to(here)} is a link to {folder.resolve()}, and DVC keeps no "
+                f"output outside of the repository; put a folder in its place, and DVC's cache on "
+                f"the other disk by `dvc cache dir`"
+            )
+
+
+def outs_by_stage(*kinds: str) -> dict[str, list[Path]]:
+    """Return the absolute paths of the outs, metrics or both of each stage in dvc.yaml."""
     try:
         stages = read_yaml(PIPELINE).get("stages", {})
     except NanopoetError:  # a stage also runs without DVC
         return {}
     return {
-        name: [*_paths(stage.get("outs", [])), *_paths(stage.get("metrics", []))]
+        name: [path for kind in kinds for path in _paths(stage.get(kind, []))]
         for name, stage in stages.items()
     }
 

@@ -14,7 +14,7 @@ from nanopoet.common.yaml import read_yaml
 from nanopoet.corpus.poems import Poem, write_poems
 from tests.support.params import SMALL, STAGES
 from tests.support.poems import make_poems
-from tests.support.project import ROOT, Project
+from tests.support.project import DEFAULT_PARAMS, Project
 from tests.support.yaml import write_yaml
 
 # transformers asks no server whether there is something newer. Read when it is imported.
@@ -45,10 +45,10 @@ def corpus(tmp_path: Path, poems: list[Poem]) -> Path:
 
 @pytest.fixture
 def write_params(tmp_path: Path) -> Callable[..., Path]:
-    """Write params.yaml into `tmp_path`: the repository's, with changes per section."""
+    """Write params.yaml into `tmp_path`: the default, with changes per section."""
 
     def write(**changes: dict[str, Any]) -> Path:
-        params = read_yaml(ROOT / "params.yaml")
+        params = read_yaml(DEFAULT_PARAMS)
         for section, values in changes.items():
             params[section].update(values)
         path = tmp_path / "params.yaml"

@@ -1,7 +1,8 @@
-"""Remove files of DVC that kill -9 has left half-written; `make repro` runs this first.
+"""Make sure that DVC can work here; `make repro` and `make run` run this first.
 
-DVC writes these files in place, and refuses to work while it cannot read one. It restores the
-content of dvc.lock from its run cache.
+Files of DVC that kill -9 has left half-written are removed. DVC writes them in place, and refuses
+to work while it cannot read one. It restores the content of dvc.lock from its run cache. A file
+with a conflict of a merge stays.
 """
 
 import json
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nanopoet.common.errors import NanopoetError
+from nanopoet.common.files import check_merged
 from nanopoet.common.yaml import parse_yaml
 from stages.runner import run
 
@@ -19,12 +22,23 @@ _READERS: dict[str, Callable[[str], Any]] = {
 }
 """File → function that parses its text."""
 
+_MERGED = (".dvc/config", "?*.dvc", "*.yaml", "dvc.lock", "metrics/*.json")
+"""Files of which git may mark a conflict; DVC brings the last two up to date."""
+
 _PATIENCE = 1.0
 """Seconds for which a file must stay unreadable: a running DVC may be writing it."""
 
 
 def main() -> None:
-    """Remove each file that stays unreadable, and print its name."""
+    """Remove each file that stays unreadable, and print its name.
+
+    Raises:
+        NanopoetError: there is no git repository, or a file has to be merged.
+    """
+    _check_git()
+    for pattern in _MERGED:
+        for path in sorted(Path().glob(pattern)):
+            check_merged(path, path.read_text(encoding="utf-8", errors="replace"))
     for name, read in _READERS.items():
         path, end = Path(name), time.monotonic() + _PATIENCE
         while not _whole(path, read):
@@ -33,6 +47,17 @@ def main() -> None:
                 print(f"repair_dvc: {path} was cut off by the end of a process; removed")
                 break
             time.sleep(0.1)
+
+
+def _check_git() -> None:
+    """Refuse a folder outside of git, unless DVC is told to do without."""
+    here = Path.cwd()
+    configs = (Path(".dvc") / name for name in ("config", "config.local"))
+    texts = [path.read_text(encoding="utf-8") for path in configs if path.exists()]
+    if any("no_scm" in text for text in texts):
+        return
+    if not any((folder / ".git").exists() for folder in (here, *here.parents)):
+        raise NanopoetError(f"{here} is in no git repository, and DVC needs one; run `git init`")
 
 
 def _whole(path: Path, read: Callable[[str], Any]) -> bool:

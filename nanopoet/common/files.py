@@ -1,7 +1,8 @@
-"""Files that are written completely or not at all, and JSON."""
+"""Files that are written completely or not at all, JSON, and conflicts of a merge."""
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import IO, Any
 import orjson
 import psutil
 
-from nanopoet.common.errors import FileError
+from nanopoet.common.errors import FileError, NanopoetError
 
 
 @contextmanager
@@ -51,16 +52,33 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileError: the file is missing or damaged.
+        NanopoetError: the file is not merged.
     """
     try:
-        value = orjson.loads(Path(path).read_bytes())
+        raw = Path(path).read_bytes()
+        value = orjson.loads(raw)
     except FileNotFoundError:
         raise FileError(path, "no such file") from None
     except ValueError:
+        check_merged(path, raw.decode(errors="replace"))
         value = None
     if not isinstance(value, dict):
         raise FileError(path, "damaged")
     return value
+
+
+def check_merged(path: str | Path, text: str) -> None:
+    """Refuse the text of a file in which git has left a conflict for a person to merge.
+
+    Raises:
+        NanopoetError: the text has the markers of a conflict.
+    """
+    if found := re.search(r"^<{7}(?= |\r?$)", text, re.MULTILINE):
+        line = text.count("\n", 0, found.start()) + 1
+        raise NanopoetError(
+            f"{path}:{line}: not merged: git has marked a conflict here; edit the file or keep one "
+            f"side (`git checkout --ours {path}`), and run again"
+        )
 
 
 def write_text(path: str | Path, text: str) -> None:

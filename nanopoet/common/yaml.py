@@ -12,6 +12,7 @@ import yaml
 from yaml.reader import ReaderError
 
 from nanopoet.common.errors import FileError, NanopoetError
+from nanopoet.common.files import check_merged
 
 _TAG = "tag:yaml.org,2002:"
 
@@ -55,7 +56,7 @@ def parse_yaml(text: str, name: str | Path) -> Any:
     r"""Parse YAML; `name` says in errors where the text comes from.
 
     Raises:
-        NanopoetError: the text is not YAML, or a key stands twice in a mapping.
+        NanopoetError: the text is not YAML or not merged, or a key stands twice in a mapping.
 
     >>> parse_yaml("lr: 3e-4\nnames: [on, 012]", "params.yaml")
     {'lr': 0.0003, 'names': ['on', 12]}
@@ -70,6 +71,7 @@ def parse_yaml(text: str, name: str | Path) -> Any:
         line, problem = mark.line + 1 if mark else 1, error.problem or "unreadable"
     except RecursionError:
         line, problem = 1, "the nesting is too deep"
+    check_merged(name, text)
     raise NanopoetError(f"{name}:{line}: not valid YAML: {problem}; fix it")
 
 

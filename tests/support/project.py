@@ -12,6 +12,8 @@ from tests.support.fork_server import folder_of_python
 from tests.support.yaml import write_yaml
 
 ROOT = Path(__file__).parents[2]
+DEFAULT_PARAMS = ROOT / "tests/support/params.yaml"
+"""The default recipe, also where params.yaml has been changed for a run."""
 
 
 class Project:
@@ -26,13 +28,13 @@ class Project:
         (folder / ".dvc").mkdir()
         for name in (
             "dvc.yaml",
-            "params.yaml",
             "recipes.yaml",
             ".gitignore",
             ".dvcignore",
             ".dvc/config",
         ):
             shutil.copy(ROOT / name, folder / name)
+        shutil.copy(DEFAULT_PARAMS, folder / "params.yaml")
         subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
         self.set(**changes)
 
@@ -91,7 +93,7 @@ class Project:
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             umask=self.umask,
         )
 

@@ -5,13 +5,13 @@ import pytest
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.params import load_params
-from tests.support.project import ROOT
+from tests.support.project import DEFAULT_PARAMS, ROOT
 
 
 def _edited(tmp_path: Path, old: str, new: str) -> Path:
-    """Write params.yaml with `old` replaced by `new`; `{lr}` stands for the value in the file."""
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    values = load_params(ROOT / "params.yaml").pretrain.model_dump()
+    """Write the default with `old` replaced by `new`; `{lr}` stands for the value in the file."""
+    text = DEFAULT_PARAMS.read_text(encoding="utf-8")
+    values = load_params(DEFAULT_PARAMS).pretrain.model_dump()
     old, new = old.format(**values), new.format(**values)
     assert old in text
     path = tmp_path / "params.yaml"
@@ -79,6 +79,7 @@ def _edited(tmp_path: Path, old: str, new: str) -> Path:
         ),
         ("integrity: sha512-", "integrity: sha1-", "fetch.integrity = 'sha1-"),
         ("source: raw/chinese-poetry.tgz", "source: 7", "load.source = 7 is not allowed"),
+        ("source: raw", "source: ~/raw", "load.source = '~/raw/chinese-poetry.tgz' is not allowed"),
         ("lr: {lr}", "lr: {lr}\n  lr: 1", ': not valid YAML: found duplicate key "lr"'),
         ("lr: {lr}", "lr: [1", ": not valid YAML"),
         ("lr: {lr}", "lr: !!python/name:os.system", ": not valid YAML: could not determine a c"),
@@ -91,6 +92,11 @@ def test_mistakes_are_named_on_one_line(tmp_path: Path, old: str, new: str, mess
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_default_of_the_tests_has_the_parameters_of_the_file() -> None:
+    ours, theirs = load_params(ROOT / "params.yaml"), load_params(DEFAULT_PARAMS)
+    assert ours.model_dump().keys() == theirs.model_dump().keys()
 
 
 @pytest.mark.parametrize("raw", [b"", b"[1, 2]", b"\xff\xfe", b"\t", b"\x00"])

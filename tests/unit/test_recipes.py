@@ -5,17 +5,17 @@ import pytest
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.yaml import read_yaml
-from nanopoet.recipes import load_recipe, main
+from nanopoet.recipes import load_recipe
 from nanopoet.training.trainer import build_model
-from tests.support.project import ROOT
+from tests.support.project import DEFAULT_PARAMS, ROOT
 
 RECIPES = list(read_yaml(ROOT / "recipes.yaml"))
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_each_recipe_is_allowed_and_changes_something(name: str) -> None:
-    params, leaves = load_recipe(name, ROOT / "recipes.yaml", ROOT / "params.yaml")
-    default = read_yaml(ROOT / "params.yaml")
+    params, leaves = load_recipe(name, ROOT / "recipes.yaml", DEFAULT_PARAMS)
+    default = read_yaml(DEFAULT_PARAMS)
     merged = params.model_dump()
     for leaf, value in leaves.items():
         section, key = leaf.split(".")
@@ -24,7 +24,7 @@ def test_each_recipe_is_allowed_and_changes_something(name: str) -> None:
 
 
 def test_the_notebook_recipe_is_that_of_the_notebook() -> None:
-    params, _ = load_recipe("notebook", ROOT / "recipes.yaml", ROOT / "params.yaml")
+    params, _ = load_recipe("notebook", ROOT / "recipes.yaml", DEFAULT_PARAMS)
     recipe = params.pretrain
     assert build_model(11868, recipe).num_parameters == 12_466_268
     assert (recipe.batch_size, recipe.block_size, recipe.max_steps) == (64, 256, 100)
@@ -38,21 +38,11 @@ def test_the_notebook_recipe_is_that_of_the_notebook() -> None:
     assert not params.encode.separators
 
 
-def test_it_prints_options_of_dvc(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT)
-    main(["notebook"])
-    words = capsys.readouterr().out.split()
-    assert words[::2] == ["-S"] * (len(words) // 2)
-    assert "encode.separators=false" in words
-    assert "pretrain.lr=0.0003" in words
-
-
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [
         ("a: {pretrain: {lr: 1}}", "b", "no recipe 'b'; known here: a"),
+        ("1: {}", "b", "no recipe 'b'; known here: 1"),
         ("- 1", "b", "recipes.yaml:1: not valid YAML: expected a mapping"),
         ("", "b", "recipes.yaml.*: expected a mapping"),
         ("a: {pretrain: {lr: -1}}", "a", r"\(a\): pretrain.lr = -1 is not allowed"),
@@ -70,8 +60,3 @@ def test_mistakes_are_named(
     recipes.write_text(text, encoding="utf-8")
     with pytest.raises(NanopoetError, match=message):
         load_recipe(name, recipes, write_params())
-
-
-def test_one_name_is_needed() -> None:
-    with pytest.raises(NanopoetError, match="name one recipe"):
-        main([])

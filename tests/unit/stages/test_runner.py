@@ -1,6 +1,9 @@
 """The frame around every stage: what it prints, with which status it exits, what it notes."""
 
 import gc
+import getpass
+import io
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nanopoet.common.errors import FileError, NanopoetError
-from stages.runner import read_timings, remedy, run
+from stages.runner import check_folders, read_timings, remedy, run
 
 PIPELINE = """
 stages:
@@ -129,3 +132,52 @@ def test_the_time_of_a_stage_is_noted_and_that_of_a_tool_is_not(
     monkeypatch.setattr(sys, "argv", [str(here / "tools/summary.py")])
     stage(None)
     assert list(read_timings()) == ["load"]
+
+
+@pytest.mark.parametrize("name", ["models", "data"])
+def test_a_folder_elsewhere_is_named_before_the_stage_runs(
+    here: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (here / name).symlink_to(elsewhere)
+    with pytest.raises(NanopoetError, match=f"^{name} is a link to {elsewhere}, .*dvc cache dir"):
+        check_folders()
+    monkeypatch.setenv("DVC_STAGE", "load")
+    with pytest.raises(SystemExit, match="is a link to"):
+        run(lambda: pytest.fail("the stage ran"))
+
+
+def test_a_link_that_stays_in_the_repository_is_fine(here: Path) -> None:
+    (here / "real").mkdir()
+    (here / "models").symlink_to(here / "real")
+    (here / "metrics").symlink_to("/")  # git has the metrics, DVC does not
+    check_folders()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk", "utf-8"])
+def test_a_terminal_that_lacks_characters_gets_others(
+    stage: Callable[[object], None], monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding))
+    stage(None)
+    print("明月 é 𠀀 →", flush=True)
+    assert raw.getvalue() == "明月 é 𠀀 →\n".encode(encoding, "replace")
+
+
+@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 12345"), OSError("no")])
+def test_a_user_without_a_name_has_a_number(
+    stage: Callable[[object], None], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def no_entry(_: int) -> None:
+        raise error
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", no_entry)
+    monkeypatch.setenv("LOGNAME", "")  # put back afterwards
+    stage(None)
+    assert getpass.getuser() == str(os.getuid())

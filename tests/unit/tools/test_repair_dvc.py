@@ -1,0 +1,74 @@
+"""Checks that `make repro` makes before DVC starts."""
+
+from pathlib import Path
+
+import pytest
+
+from nanopoet.common.errors import NanopoetError
+from nanopoet.common.files import read_json
+from nanopoet.common.yaml import read_yaml
+from tools import repair_dvc
+
+OURS = "<<<<<<< HEAD\n"
+THEIRS = "=======\n  b: 2\n>>>>>>> other\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for folder in (".git", ".dvc", "metrics"):
+        (tmp_path / folder).mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dvc.lock",
+        "dvc.yaml",
+        "params.yaml",
+        "recipes.yaml",
+        "mine.jsonl.dvc",
+        ".dvc/config",
+        "metrics/evaluate.json",
+    ],
+)
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_what_a_person_has_to_merge_is_named_and_stays(here: Path, name: str, newline: str) -> None:
+    raw = f"a:\n{OURS}  b: 1\n{THEIRS}".replace("\n", newline).encode()
+    (here / name).write_bytes(raw)
+    with pytest.raises(
+        NanopoetError, match=rf"^{name}:2: not merged.*`git checkout --ours {name}`"
+    ):
+        repair_dvc.main()
+    assert (here / name).read_bytes() == raw
+
+
+@pytest.mark.parametrize("read", [read_yaml, read_json])
+def test_readers_tell_a_conflict_from_other_damage(here: Path, read: object) -> None:
+    (here / "x").write_text(f"{{\n{OURS}a: 1\n{THEIRS}}}", encoding="utf-8")
+    assert callable(read)
+    with pytest.raises(NanopoetError, match=r"^x:2: not merged"):
+        read("x")
+
+
+def test_a_folder_outside_of_git_is_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "sub").mkdir()
+    monkeypatch.chdir(here / "sub")
+    repair_dvc.main()  # a part of a larger repository
+    (here / ".git").rmdir()
+    with pytest.raises(NanopoetError, match=r"sub is in no git repository, .* run `git init`"):
+        repair_dvc.main()
+    (here / "sub/.dvc").mkdir()
+    (here / "sub/.dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    repair_dvc.main()
+
+
+def test_what_kill_9_cut_off_is_removed(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(repair_dvc, "_PATIENCE", 0)
+    (here / "dvc.lock").write_text("schema: '2.0'\nstages: {")
+    repair_dvc.main()
+    assert not (here / "dvc.lock").exists()
+    assert "dvc.lock was cut off" in capsys.readouterr().out

@@ -1,0 +1,88 @@
+"""Run a recipe of recipes.yaml as a DVC experiment of its name: `make run RECIPE=notebook`."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from nanopoet.common.errors import NanopoetError
+from nanopoet.recipes import load_recipe
+from stages.runner import outs_by_stage, run
+
+
+def main() -> None:
+    """Become `dvc exp run` with the parameters of the recipe that is named on the command line.
+
+    Raises:
+        NanopoetError: no recipe is named, `load_recipe` refuses it, or git lacks what it needs.
+    """
+    name = " ".join(sys.argv[1:]).strip()
+    if not name:
+        raise NanopoetError("name a recipe of recipes.yaml, as in `make run RECIPE=notebook`")
+    params, leaves = load_recipe(name)
+    check_tracked(params.load.source)
+    head = _git("rev-parse", "--verify", "--quiet", "HEAD").stdout.strip()
+    if not head:
+        raise NanopoetError("there is no commit to compare with; run `git add . && git commit`")
+    overrides = [word for each in leaves.items() for word in ("-S", override(*each))]
+    reference = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
+    if before := _git("rev-parse", "--verify", "--quiet", "--short", reference).stdout.strip():
+        print(f"run_recipe: replaces the experiment {name} of this commit, which was {before}")
+        _git("update-ref", "-d", reference)
+    sys.stdout.flush()
+    dvc = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name]
+    os.execv(sys.executable, [*dvc, *overrides, "report"])
+
+
+def check_tracked(source: str) -> None:
+    """Refuse a corpus that the copy of the repository, in which the recipe runs, will not have.
+
+    Raises:
+        NanopoetError: neither git nor DVC tracks a corpus that is there.
+    """
+    path = Path(source)
+    made = (out for outs in outs_by_stage("outs").values() for out in outs)
+    added = (Path(f"{each}.dvc").exists() for each in (path, *path.parents))
+    if path.is_absolute() or not path.exists() or path.absolute() in made or any(added):
+        return
+    untracked = _git("--literal-pathspecs", "ls-files", "--others", "--", source)
+    if untracked.returncode or untracked.stdout:
+        raise NanopoetError(
+            f"load.source = {source!r}: git does not track it, and a recipe runs in a copy of what "
+            f"git tracks; run `git add` or `dvc add`, or name it by its full path {path.resolve()}"
+        )
+
+
+def override(name: str, value: Any) -> str:
+    """Write a parameter in Hydra's grammar, by which DVC reads `-S`.
+
+    >>> override("load.source", "my poems, (all).jsonl")
+    "load.source='my poems, (all).jsonl'"
+    """
+    return f"{name}={_quote(name, value)}"
+
+
+def _quote(name: str, value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(_quote(name, item) for item in value)}]"
+    if not isinstance(value, str):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    if "${" in value:
+        raise NanopoetError(f"{name} = {value!r} is not allowed in a recipe: DVC replaces `${{`")
+    # Hydra takes a backslash for itself, unless a quote follows.
+    escaped = re.sub(
+        r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), value
+    )
+    return f"'{escaped}'"
+
+
+def _git(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["git", *arguments], capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
+
+
+if __name__ == "__main__":
+    run(main)
