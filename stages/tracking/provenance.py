@@ -4,7 +4,9 @@ import hashlib
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
+from nanopoet.common.errors import NanopoetError
 from nanopoet.common.yaml import parse_yaml
 from nanopoet.params import Params
 
@@ -41,39 +43,53 @@ def name_and_tags(params: Params) -> tuple[str, dict[str, str]]:
     baseline = os.environ.get("DVC_EXP_BASELINE_REV", "")
     head = _git("rev-parse", "HEAD")
     revision = (baseline or head)[:8]
-    differences = _differences(params, baseline or head)
+    committed = _committed(baseline or head)
     tags = {"dvc.experiment": experiment, "dvc.baseline": baseline}
     if head:
         dirty = bool(_git("status", "--porcelain", "-uno", "--", *_CODE))
         tags |= {"git.commit": head, "git.dirty": str(dirty).lower()}
         tags |= {"mlflow.source.git.commit": head}
-    if revision:
+    name = f"params.yaml at {revision}" if revision else "params.yaml at no known commit"
+    if revision and committed is None:
+        name = f"params.yaml, none to compare with at {revision}"
+    if committed is not None:
+        differences = _differences(params, committed)
         tags["nanopoet.differences"] = f"{', '.join(differences) or 'nothing'} ({revision})"
-    shown = [each.split(".", 1)[1] for each in differences[:_DIFFERENCES_IN_NAME]]
-    more = len(differences) - len(shown)
-    name = ", ".join(shown) + (f" and {more} more" if more else "")
-    name = name or f"params.yaml at {revision or 'no commit'}"
+        shown = [each.split(".", 1)[1] for each in differences[:_DIFFERENCES_IN_NAME]]
+        more = len(differences) - len(shown)
+        name = ", ".join(shown) + (f" and {more} more" if more else "") or name
     name = f"{experiment}: {name}" if experiment else name
     return name, {tag: value for tag, value in tags.items() if value}
 
 
-def _differences(params: Params, revision: str) -> list[str]:
-    """List the params that differ from params.yaml at a git revision."""
-    text = _git("show", f"{revision}:./params.yaml") if revision else ""
-    committed = parse_yaml(text, "params.yaml") if text else {}
+def _committed(revision: str) -> dict[str, Any] | None:
+    """Read params.yaml at a git revision; None if it is not there, or no sound file."""
+    # Without ./ git would look in the root of a larger repository.
+    text = _git("cat-file", "blob", f"{revision}:./params.yaml") if revision else ""
+    try:
+        sections = parse_yaml(text, "params.yaml")
+    except NanopoetError:
+        return None
+    is_sound = isinstance(sections, dict) and all(isinstance(s, dict) for s in sections.values())
+    return sections if is_sound else None
+
+
+def _differences(params: Params, committed: dict[str, Any]) -> list[str]:
+    """List the params that differ from the committed ones, or are not among them."""
     return [
         f"{section}.{leaf}={value}"
         for section, leaves in params.model_dump().items()
         for leaf, value in leaves.items()
-        if section in committed and committed[section].get(leaf) != value
+        if leaf not in committed.get(section, {}) or committed[section][leaf] != value
     ]
 
 
 def _git(*arguments: str) -> str:
-    """Return the output of git; empty if it fails or is not installed."""
+    """Return the output of git; empty if it refuses, for whatever reason, or is not installed."""
     try:
         command = ["git", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except OSError:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    # Whatever the locale, a file of ours is UTF-8.
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
