@@ -15,7 +15,7 @@ from nanopoet.corpus.poems import write_poems
 from nanopoet.models.checkpoint import save_model
 from tests.support.models import tiny_model
 from tests.support.poems import make_poems
-from tests.support.project import ROOT
+from tests.support.project import DEFAULT_PARAMS, ROOT
 
 TOUR = ROOT / "docs/tour.ipynb"
 MOST_BYTES = 300_000
@@ -52,7 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(DEFAULT_PARAMS, tmp_path)
     write_poems(tmp_path / "poems.jsonl", make_poems())
     return tmp_path
 
@@ -85,9 +85,9 @@ def test_the_stored_outputs_are_of_the_whole_corpus_and_of_one_run(tour: Noteboo
             assert output.get("name") != "stderr"
         assert cell.outputs or "def " in cell.source or "print(" not in cell.source
     text = "".join(map(_text, cells))
+    figures = json.loads((ROOT / "docs/figures.json").read_text(encoding="utf-8"))
     for stage, figure in (("load", "poems"), ("tokenize", "vocab_size")):
-        metrics = json.loads((ROOT / f"metrics/{stage}.json").read_text(encoding="utf-8"))
-        assert f"{metrics[figure]:,}" in text
+        assert f"{figures[stage][figure]:,}" in text
     assert "241,440" in text
     assert "make repro" not in text, "the outputs are of a run without the trained model"
 

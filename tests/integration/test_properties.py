@@ -27,7 +27,7 @@ from nanopoet.tokens.tokenizer import BEGIN_ID, SPECIAL_TOKENS, UNKNOWN, CharTok
 from nanopoet.training.trainer import build_model
 from tests.support.examples import examples
 from tests.support.params import SMALL
-from tests.support.project import ROOT
+from tests.support.project import DEFAULT_PARAMS
 from tests.support.yaml import write_yaml
 
 SPECIAL = "".join(SPECIAL_TOKENS)
@@ -168,7 +168,7 @@ def test_any_file_is_read_or_named(tmp_path: Path, raw: bytes) -> None:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     tokenizer = CharTokenizer.from_characters("春夏秋冬，。")
-    recipe = load_params(ROOT / "params.yaml").pretrain.model_copy(update=SMALL["pretrain"])
+    recipe = load_params(DEFAULT_PARAMS).pretrain.model_copy(update=SMALL["pretrain"])
     save_model(folder, build_model(tokenizer.vocab_size, recipe), tokenizer, {})
     return folder
 

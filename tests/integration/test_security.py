@@ -23,7 +23,7 @@ from nanopoet.training.resume import restore_state
 from nanopoet.training.trainer import Trainer, build_model
 from tests.support.params import SMALL
 from tests.support.poems import make_poems
-from tests.support.project import ROOT, Project
+from tests.support.project import DEFAULT_PARAMS, Project
 
 
 class Bomb:
@@ -84,7 +84,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _recipe() -> PretrainParams:
-    recipe = load_params(ROOT / "params.yaml").pretrain
+    recipe = load_params(DEFAULT_PARAMS).pretrain
     return recipe.model_copy(update=SMALL["pretrain"])
 
 

@@ -128,9 +128,7 @@ def test_a_recipe_runs_beside_the_workspace(unchanged: Project) -> None:
     recipes = "quick: {pretrain: {max_steps: 3, optimizer: adamw}, encode: {separators: false}}"
     (folder / "recipes.yaml").write_text(recipes, encoding="utf-8")
     unchanged.commit()
-    options = unchanged.run("nanopoet.recipes", "quick").stdout.split()
-    assert len(options) == 6
-    done = unchanged.run("dvc", "exp", "run", "--temp", "--name", "quick", *options, "report")
+    done = unchanged.run("tools.run_recipe", "quick")
     assert done.returncode == 0, done.stdout + done.stderr
     assert unchanged.metrics("pretrain") == before
     assert _stale(unchanged) == {"fetch"}
