@@ -58,7 +58,9 @@ def _tables(arguments: argparse.Namespace, device: torch.device, picture: Path) 
         yield _time_to_loss(curves)
     if not arguments.without_data:
         command = [sys.executable, "-m", "bench.data"]
-        yield subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        yield subprocess.run(
+            command, stdout=subprocess.PIPE, encoding="utf-8", check=True
+        ).stdout.strip()
 
 
 def _where(device: torch.device) -> str:

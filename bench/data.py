@@ -66,7 +66,7 @@ def peak_memory_of_load() -> float:
     """Measure the peak resident memory of `load` in a process of its own, in MB."""
     script = "import bench.data as b, bench.memory as m; b.load(); print(m.peak_bytes())"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True
     )
     return int(done.stdout) / 1e6
 

@@ -39,7 +39,7 @@ def measure_all(device: str) -> dict[str, float]:
     for name, (_, precision) in WAYS.items():
         if precision in ("fp32", chosen):
             command = [sys.executable, "-m", "bench.generation", name, "--device", device]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=True)
             rates[name] = float(done.stdout)
     return rates
 

@@ -99,7 +99,7 @@ def _measure(device: torch.device, recipe: str, count: int, checkpointing: bool)
         [sys.executable, "-W", "ignore", *command],
         env=os.environ | {"OMP_NUM_THREADS": str(threads)},
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     if done.returncode:

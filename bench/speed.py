@@ -46,7 +46,7 @@ def measure_all(device: str) -> list[dict[str, Any]]:
         if name == SMALL and device != "cuda":
             continue
         command = [sys.executable, "-W", "ignore", "-m", "bench.speed", name, "--device", device]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=False)
         if done.returncode == 0:
             rows.append({"name": name} | json.loads(done.stdout.splitlines()[-1]))
             rate = rows[-1]["tokens_per_second"]

@@ -64,7 +64,7 @@ def ui(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
         env=dict(environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        text=True,
+        encoding="utf-8",
     ) as process:
         try:
             assert process.stdout is not None

@@ -48,7 +48,7 @@ def stage_order() -> Arrows:
     """Return each pair of stages of which the second needs the first, directly or not."""
     stages = read_yaml("dvc.yaml")["stages"]
     writer = {out: stage for stage in stages for out in outs_of(stage)}
-    source = read_yaml("params.yaml")["load"]["source"]
+    source = read_yaml("tests/support/params.yaml")["load"]["source"]
     return reachable(
         {
             (writer[dep.replace("${load.source}", source)], stage)

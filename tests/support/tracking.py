@@ -52,7 +52,7 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        with open(self._log, "a") as log:
+        with open(self._log, "a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
                 ["env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", *self._command],
                 stdout=log,

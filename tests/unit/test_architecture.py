@@ -1,10 +1,11 @@
 """The rooms of the library, and who may import whom."""
 
+import ast
 from pathlib import Path
 
 import pytest
 
-from tests.support.imports import closure, imported_files, imported_names, python_files
+from tests.support.imports import closure, imported_files, imported_names, python_files, tree
 from tests.support.project import ROOT
 
 LAYERS = [
@@ -50,6 +51,22 @@ def test_imports_lead_down(file: Path) -> None:
         other = room_of(imported)
         together = own == other or {own, other} <= set(LAYERS[-1])
         assert together or LAYER_OF[other] < LAYER_OF[own], f"{other} is not below {own}"
+
+
+@pytest.mark.parametrize("file", CODE, ids=lambda file: str(file.relative_to(ROOT)))
+def test_text_has_an_encoding(file: Path) -> None:
+    """Without one, Python takes the locale's for files and for the output of other programs."""
+    for call in (node for node in ast.walk(tree(file)) if isinstance(node, ast.Call)):
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        match ast.unparse(call.func).rpartition(".")[2], call.func:
+            case ("read_text", ast.Attribute()) | ("write_text", ast.Attribute()):
+                is_text = True
+            case ("open", ast.Name()):
+                mode = ast.unparse(call.args[1]) if len(call.args) > 1 else "r"
+                is_text = "b" not in given.get("mode", mode)
+            case _:
+                is_text = {"text", "universal_newlines"} & set(given) != set()
+        assert not is_text or "encoding" in given, f"line {call.lineno}: {ast.unparse(call)}"
 
 
 def test_no_file_imports_itself_through_others() -> None:

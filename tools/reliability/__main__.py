@@ -90,7 +90,7 @@ def properties(folder: Path, reference: Project) -> dict[str, Any]:
         cwd=ROOT,
         env=os.environ | {"NANOPOET_EXAMPLES": str(EXAMPLES), "OMP_NUM_THREADS": "1"},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     passed = re.findall(r"^PASSED \S+::(\w+)", done.stdout, re.MULTILINE)

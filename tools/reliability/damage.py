@@ -97,7 +97,7 @@ def cut_writes(project: Project, limits: Sequence[int], stages: Sequence[str]) -
                 cwd=project.folder,
                 env=project.environment | {"MLFLOW_TRACKING_URI": "sqlite:////dev/full/x"},
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
                 check=False,
                 preexec_fn=lambda limit=limit: _limit_files(limit),  # type: ignore[misc]
             )
@@ -216,7 +216,7 @@ def _inside(*command: object) -> "subprocess.CompletedProcess[str]":
         [*NAMESPACE, sys.executable, "-m", "tools.reliability.damage", *map(str, command)],
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
 

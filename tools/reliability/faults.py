@@ -182,7 +182,7 @@ def running(project: Project, output: IO[str]) -> Iterator["subprocess.Popen[str
         env=project.environment,
         stdout=output,
         stderr=output,
-        text=True,
+        encoding="utf-8",
         start_new_session=True,
         # A shell ignores SIGINT in background jobs, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),

@@ -193,7 +193,7 @@ print(json.dumps([done.returncode, seconds, peak]))
         cwd=project.folder,
         env=project.environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     status, seconds, peak = json.loads(done.stdout.splitlines()[-1])

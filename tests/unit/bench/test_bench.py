@@ -23,7 +23,7 @@ from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training.trainer import build_model
 from tests.support.poems import make_poems
-from tests.support.project import ROOT
+from tests.support.project import DEFAULT_PARAMS, ROOT
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_the_notebook_s_step_learns_and_its_loop_generates(model: GPTLanguageMod
 
 
 def test_flops_count_the_matmuls() -> None:
-    params = load_params(ROOT / "params.yaml").pretrain
+    params = load_params(DEFAULT_PARAMS).pretrain
     changes = {"layer_num": 1, "emb_size": 8, "mlp_size": 4, "block_size": 16, "head_num": 2}
     small = params.model_copy(update=changes)
     weights = 4 * 8 * 8 + 3 * 8 * 4 + 11_868 * 8

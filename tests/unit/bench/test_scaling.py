@@ -14,7 +14,7 @@ from nanopoet.params import load_params
 from nanopoet.recipes import load_recipe
 from nanopoet.training.trainer import build_model
 from stages.tracking.provenance import digest
-from tests.support.project import ROOT, Project
+from tests.support.project import DEFAULT_PARAMS, ROOT, Project
 
 pytestmark = pytest.mark.process
 
@@ -37,10 +37,20 @@ def committed(project: Project, tmp_path: Path) -> Project:
     return mine
 
 
+@pytest.fixture
+def default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enter a folder with the default recipe, whatever params.yaml of the workspace says."""
+    shutil.copy(DEFAULT_PARAMS, tmp_path)
+    shutil.copy(ROOT / "recipes.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("default")
 def test_the_table_of_the_model_is_what_it_prints() -> None:
     assert scaling_model.table() in PAGE
 
 
+@pytest.mark.usefixtures("default")
 def test_the_sizes_are_those_of_the_recipes() -> None:
     rows = re.findall(r"^\| \(?`?(\w+)`?\)? \| ([\d.]+) M \| (\d+) × (\d+) \|", PAGE, re.M)
     assert [name for name, *_ in rows] == ["default", "evening", "small", "medium", "large"]
