@@ -38,6 +38,9 @@ class LoadParams(_Section):
     source: str = Field(min_length=1)
     """Path of the corpus: the downloaded archive, a `.jsonl` of your own, or a folder in the layout
     of the archive."""
+    script: Literal["keep", "traditional", "simplified"]
+    """Script of content, title and author. `keep` leaves all as it is. With `traditional` or
+    `simplified`, OpenCC converts texts that contain characters of the other script."""
 
 
 class SplitParams(_Section):

@@ -157,13 +157,14 @@ def _print_poems(writer: "Writer", prompts: Sequence[str], sampling: Sampling) -
 
     from nanopoet.common.text import iter_lines
     from nanopoet.ops.linear import packed
+    from nanopoet.tokens.prompts import in_known_script
 
     generator = torch.Generator().manual_seed(sampling.seed)
     live = sys.stdout.isatty()
     between = ""
     with packed(writer.model):
-        for prompt in prompts:
-            if unknown := writer.unknown(prompt):
+        for prompt in (in_known_script(each, writer.tokenizer) for each in prompts):
+            if unknown := writer.tokenizer.unknown(prompt):
                 print(f"note: the model does not know {unknown}", file=sys.stderr)
             for _ in range(sampling.count):
                 print(between, end="")

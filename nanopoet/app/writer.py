@@ -7,7 +7,7 @@ import torch
 from nanopoet.models.base import LanguageModel
 from nanopoet.models.generate import stream
 from nanopoet.models.sampling import Sampling
-from nanopoet.tokens.tokenizer import BEGIN_ID, SPECIAL_TOKENS, UNKNOWN, CharTokenizer
+from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
 
 
 class Writer:
@@ -39,10 +39,3 @@ class Writer:
         for [[following]] in map(torch.Tensor.tolist, ids):
             if following != BEGIN_ID:
                 yield self.tokenizer.decode([following])
-
-    def unknown(self, prompt: str) -> str:
-        """Return the characters of a prompt that the vocabulary lacks, each once."""
-        unknown_id = SPECIAL_TOKENS.index(UNKNOWN)
-        ids = self.tokenizer.encode(prompt)
-        missing = [c for c, id_ in zip(prompt, ids, strict=True) if id_ == unknown_id]
-        return "".join(dict.fromkeys(missing))

@@ -21,11 +21,11 @@ from tqdm import tqdm
 
 from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.corpus.poems import Poem, iter_poems, reading_bar
-from nanopoet.prosody.forms import FORMS, SHIJING, regular_style
+from nanopoet.prosody.forms import FORMS, SHIJING, style_of_lines
+from nanopoet.prosody.script import Script, to_script
 
 _NOT_CJK = re.compile(r"[^\u3400-\u9fff]+")
 _CONTENT = re.compile(r"[\u3400-\u9fff，。]+")
-
 
 _REGULAR = {
     lines * (length + 1): (
@@ -88,6 +88,20 @@ def read_corpus(source: str | Path, dropped: Counter[str]) -> Iterator[Poem]:
         f"load.source = {source} is of no known kind; give the archive of the collection (.tgz), "
         f"a folder in its layout, or a .jsonl"
     )
+
+
+def in_script(poems: Iterable[Poem], script: Script) -> Iterator[Poem]:
+    """Yield poems with content, title and author in one script.
+
+    The style stays, because it names the form and decides the split.
+    """
+    for poem in poems:
+        yield Poem(
+            content=to_script(poem["content"], script),
+            title=to_script(poem["title"], script),
+            author=to_script(poem["author"], script),
+            style=poem["style"],
+        )
 
 
 def load_raw_data(source: str | Path) -> list[Poem]:
@@ -233,7 +247,8 @@ def _read_shi(record: Any) -> Poem | str:
     usual = _REGULAR.get(len(content))
     if usual and usual[0].fullmatch(content):
         return _poem(content, record["title"], record["author"], usual[1])
-    style = regular_style(content)
+    # Other marks end no line here: the rules take only poems without them.
+    style = style_of_lines([line for line in re.split("[，。]", content) if line])
     if style is None:
         return "shi: not regular verse"
     if not _CONTENT.fullmatch(content):

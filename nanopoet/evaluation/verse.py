@@ -14,6 +14,7 @@ from nanopoet.evaluation.copying import lines_that_recur, longest_copies
 from nanopoet.prosody.forms import FORMS, split_lines
 from nanopoet.prosody.rhyme import readings
 from nanopoet.prosody.rules import Verse, held
+from nanopoet.prosody.script import scripts_of
 
 _STYLES_SHOWN = 10
 
@@ -91,6 +92,7 @@ def verse_figures(poems: Sequence[JudgedPoem]) -> dict[str, Any]:
         **_variety(verses),
         "known_shape": 1 - styles[""] / len(poems),
         **_overlap(poems),
+        "mixed_scripts": fmean(len(scripts_of(verse.text)) > 1 for verse in verses),
         "unknown_characters": _mean(not readings(character) for character in characters),
         "score": held(poem.score for poem in poems),
         "by_form": {

@@ -42,6 +42,7 @@ MEASURES = {
     "longest_copy": Measure("longest passage from training, characters", "襲用", None),
     "lines_in_train": Measure("lines that stand in training poems", "襲句", None),
     "copies": Measure("half or more is one training passage", "抄襲", False),
+    "mixed_scripts": Measure("poems with characters of both scripts", "繁簡混用", None),
     "unknown_characters": Measure("characters without a known reading", "未詳", None),
 }
 """The measures of `evaluate.verse`, in the order of the table."""

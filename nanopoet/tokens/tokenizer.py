@@ -126,6 +126,12 @@ class CharTokenizer:
             np.take(self._id_of, code_points[part], out=ids[part])
         return ids
 
+    def unknown(self, text: str) -> str:
+        """Return the characters of a text that the vocabulary lacks, each once."""
+        unknown_id = SPECIAL_TOKENS.index(UNKNOWN)
+        missing = [c for c, i in zip(text, self.encode(text), strict=True) if i == unknown_id]
+        return "".join(dict.fromkeys(missing))
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, with the letter of each special token.
 

@@ -27,6 +27,7 @@ from nanopoet.ops.cuda_graph import CudaGraph
 from nanopoet.ops.linear import packed
 from nanopoet.params import PretrainParams
 from nanopoet.tokens.batches import check_length, epoch_windows, even_windows, random_windows
+from nanopoet.tokens.prompts import in_known_script
 from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
 from nanopoet.training import distributed
 from nanopoet.training.character_features import token_features
@@ -263,7 +264,8 @@ class Trainer:
         poems = {}
         for prompt in self.params.sample_prompts:
             generator = torch.Generator(self.device).manual_seed(self.params.seed)
-            begin = torch.tensor([[BEGIN_ID, *self.tokenizer.encode(prompt)]], device=self.device)
+            known = in_known_script(prompt, self.tokenizer)
+            begin = torch.tensor([[BEGIN_ID, *self.tokenizer.encode(known)]], device=self.device)
             ids = self.model.generate(
                 begin, self.params.sample_length, generator=generator, stop_id=BEGIN_ID
             )

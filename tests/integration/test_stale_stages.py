@@ -14,6 +14,7 @@ STALE: dict[str, tuple[object, str]] = {
     "fetch.version": ("2.0.2", "fetch"),
     "fetch.integrity": ("sha512-" + "A" * 86 + "==", "fetch"),
     "load.source": ("other.jsonl", "load"),
+    "load.script": ("traditional", "load"),
     "split.val_every": (5, "split"),
     "split.duplicates": ("together", "split"),
     "encode.separators": (False, "encode"),

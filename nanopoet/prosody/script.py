@@ -1,0 +1,71 @@
+"""Traditional and simplified characters, told apart and converted by the tables of OpenCC."""
+
+from functools import cache
+from typing import Literal
+
+from opencc import OpenCC
+
+Script = Literal["traditional", "simplified"]
+"""A way to write Chinese characters."""
+
+
+@cache
+def script_of(character: str) -> Script | None:
+    """Tell the script of a character; None if both scripts have it.
+
+    It is of one script if OpenCC converts it, and the standard set of the other script, GB 2312
+    or Big5, lacks it.
+
+    >>> script_of("風"), script_of("风"), script_of("山"), script_of("后")
+    ('traditional', 'simplified', None, None)
+    """
+    simplified, traditional = _converter("simplified"), _converter("traditional")
+    if simplified.convert(character) != character and not _is_in("gb2312", character):
+        return "traditional"
+    if traditional.convert(character) != character and not _is_in("big5", character):
+        return "simplified"
+    return None
+
+
+def scripts_of(text: str) -> frozenset[Script]:
+    """Return the scripts of a text; both if it mixes them.
+
+    >>> sorted(scripts_of("春風又绿江南岸"))
+    ['simplified', 'traditional']
+    """
+    found = set(map(script_of, set(text)))
+    return frozenset(script for script in found if script)
+
+
+def to_script(text: str, script: Script) -> str:
+    """Convert a text by OpenCC's phrases.
+
+    OpenCC takes every text for one of the other script. To traditional, it would also convert
+    characters of traditional texts that are right as they are, such as 里 in 故里. So a text with
+    traditional characters keeps all others but the simplified ones.
+
+    >>> to_script("白发三千丈", "traditional"), to_script("舊里黄花後", "traditional")
+    ('白髮三千丈', '舊里黃花後')
+    >>> to_script("舊里黄花後", "simplified")
+    '旧里黄花后'
+    """
+    found = scripts_of(text)
+    if script == "traditional" and "simplified" not in found:
+        return text
+    converted: str = _converter(script).convert(text)
+    if script == "simplified" or "traditional" not in found:
+        return converted
+    return "".join(
+        new if script_of(old) == "simplified" else old
+        for old, new in zip(text, converted, strict=True)
+    )
+
+
+@cache
+def _converter(script: Script) -> OpenCC:
+    """Load a converter once, because it reads its dictionaries from files."""
+    return OpenCC({"traditional": "s2t", "simplified": "t2s"}[script])
+
+
+def _is_in(encoding: str, character: str) -> bool:
+    return bool(character.encode(encoding, "ignore"))
