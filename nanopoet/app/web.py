@@ -2,7 +2,7 @@
 
 POST /poems takes a JSON object, `PoemRequest`, and answers with JSON lines. Each line is an event:
 
-character   the next character of a poem, with the mark of its tone
+character   the next character of a poem, with the mark of its tone, and whether it ends a line
 candidate   the number of the poem that is being tried, where a form is wanted
 poem        a whole poem: its form, whether it rhymes and keeps the tones, its lines with marks
 none        no candidate had the wanted form
@@ -33,10 +33,12 @@ from starlette.routing import Route
 from nanopoet.app.access import MOST_REQUESTS, BoundedStream, Named, listen, read_body, refusal
 from nanopoet.app.writer import Writer
 from nanopoet.common.errors import NanopoetError
+from nanopoet.common.text import LINE_ENDS
 from nanopoet.models.sampling import LONGEST_PROMPT, PROMPT_ALLOWED, Sampling, check_prompt
 from nanopoet.prosody.annotate import mark, mark_tone
 from nanopoet.prosody.forms import FORMS, can_become, style_of
 from nanopoet.prosody.rules import Verse
+from nanopoet.tokens.prompts import in_known_script
 
 MOST_CANDIDATES = 200
 """Poems begun for one in a wanted form. Most of them are given up within a line or two."""
@@ -119,23 +121,24 @@ def write_events(
     writer: Writer, wanted: PoemRequest, generator: torch.Generator
 ) -> Iterator[Event]:
     """Write one poem, and yield at least one event for each character."""
+    prompt = in_known_script(wanted.prompt, writer.tokenizer)
     if wanted.form is not None:
-        yield from _try_candidates(writer, wanted, wanted.form, generator)
+        yield from _try_candidates(writer, prompt, wanted, wanted.form, generator)
         return
     text = ""
-    for character in chain(wanted.prompt, writer.stream(wanted.prompt, wanted, generator)):
+    for character in chain(prompt, writer.stream(prompt, wanted, generator)):
         text += character
-        yield {"event": "character", **mark_tone(character)}
+        yield {"event": "character", "ends": character in LINE_ENDS, **mark_tone(character)}
     yield _poem_event(text)
 
 
 def _try_candidates(
-    writer: Writer, wanted: PoemRequest, form: str, generator: torch.Generator
+    writer: Writer, prompt: str, sampling: Sampling, form: str, generator: torch.Generator
 ) -> Iterator[Event]:
     """Begin poems until one has the form; give up each poem that can no longer have it."""
     for number in range(1, MOST_CANDIDATES + 1):
-        text = wanted.prompt
-        for character in writer.stream(wanted.prompt, wanted, generator):
+        text = prompt
+        for character in writer.stream(prompt, sampling, generator):
             yield {"event": "candidate", "number": number, "most": MOST_CANDIDATES}
             text += character
             if not can_become(text, form):

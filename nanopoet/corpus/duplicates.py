@@ -1,6 +1,6 @@
 """Duplicates and near-duplicates: poems whose text recurs.
 
-Duplicates have the same characters, apart from `，` and `。`.
+Duplicates have the same characters, apart from marks.
 
 Near-duplicates fulfil two conditions. They share at least three different runs of three characters,
 by which they are found. And their longest common subsequence has more than three fifths of the

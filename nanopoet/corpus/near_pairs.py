@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from nanopoet.corpus.external_groups import Buckets
 from nanopoet.corpus.poems import Poem
+from nanopoet.prosody.forms import split_lines
 
 Array = npt.NDArray[np.int64]
 
@@ -36,7 +37,7 @@ _POEMS = 4096
 
 
 def _characters(poem: Poem) -> str:
-    return poem["content"].replace("，", "").replace("。", "")
+    return "".join(split_lines(poem["content"]))
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class _Chunk:
 
 
 class Texts:
-    """The characters of N poems, without `，` and `。`, in a temporary file.
+    """The characters of N poems, without marks, in a temporary file.
 
     Args:
         poems: the poems, read once.

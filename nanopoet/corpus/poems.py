@@ -16,7 +16,7 @@ class Poem(TypedDict):
     """A poem.
 
     Attributes:
-        content: the whole text, with punctuation and without line breaks.
+        content: the whole text, with its marks.
         title: the title; may be empty.
         author: the author; may be empty.
         style: the form, or the tune of a ci; may be empty.
@@ -38,17 +38,26 @@ _FORM = 'a line is {"content": "…", "title": "…", "author": "…", "style": 
 def iter_poems(path: str | Path) -> Iterator[Poem]:
     """Read a JSONL file of poems; all fields but `content` may be missing and are then empty.
 
+    Blank lines, a byte order mark, and any whitespace around a line are skipped.
+
     Raises:
         FileError: the file is missing.
         NanopoetError: the file has no poem, or a line is not a poem.
     """
-    path = Path(path)
-    empty = True
+    for _, poem in _poems_from(Path(path)):
+        yield poem
+
+
+def _poems_from(path: Path) -> Iterator[tuple[int, Poem]]:
+    """Yield each poem, and before it the place of the first byte of its line."""
+    start, empty = 0, True
     try:
         with open(path, "rb") as file, reading_bar(file, path) as bar:
             for number, line in enumerate(file, start=1):
-                empty = False
-                yield _parse(line, f"{path}:{number}")
+                if poem := _parse(line, f"{path}:{number}"):
+                    empty = False
+                    yield start, poem
+                start += len(line)
                 bar.update(len(line))
     except FileNotFoundError:
         raise FileError(path, "no such file") from None
@@ -71,13 +80,9 @@ class PoemsFile(Sequence[Poem]):
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
-        for _ in iter_poems(path):
-            pass  # finds a bad line before anything is made of the poems
-        starts = array("q", [0])
+        # Also finds a bad line before anything is made of the poems.
+        self._starts = array("q", (start for start, _ in _poems_from(self._path)))
         self._file = open(self._path, "rb")  # noqa: SIM115
-        for line in self._file:
-            starts.append(starts[-1] + len(line))
-        self._starts = starts
 
     def __enter__(self) -> Self:
         return self
@@ -86,7 +91,7 @@ class PoemsFile(Sequence[Poem]):
         self._file.close()
 
     def __len__(self) -> int:
-        return len(self._starts) - 1
+        return len(self._starts)
 
     @overload
     def __getitem__(self, index: int) -> Poem: ...
@@ -97,10 +102,10 @@ class PoemsFile(Sequence[Poem]):
     def __getitem__(self, index: int | slice) -> Poem | list[Poem]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
         self._file.seek(self._starts[index])
-        line = self._file.read(self._starts[index + 1] - self._starts[index])
-        return _parse(line, f"{self._path}:{index + 1}")
+        poem = _parse(self._file.readline(), str(self._path))
+        assert poem, "the line had a poem before"
+        return poem
 
     def __iter__(self) -> Iterator[Poem]:
         return iter_poems(self._path)
@@ -161,28 +166,28 @@ def reading_bar(file: IO[bytes], path: Path) -> "tqdm[NoReturn]":
     return tqdm(total=size, unit="B", unit_scale=True, disable=None, desc=f"reading {path}")
 
 
-def _parse(line: bytes, where: str) -> Poem:
+def _parse(line: bytes, where: str) -> Poem | None:
     """Parse a line that has all fields, as most lines do."""
     try:
         record = orjson.loads(line)
         content, title, author, style = map(record.__getitem__, _FIELDS)
     except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError):
         return _parse_unusual(line, where)
-    if not content or not (type(content) is type(title) is type(author) is type(style) is str):
+    if not (type(content) is type(title) is type(author) is type(style) is str and content.strip()):
         return _parse_unusual(line, where)
     return {"content": content, "title": title, "author": author, "style": style}
 
 
-def _parse_unusual(line: bytes, where: str) -> Poem:
-    """Parse a line that may lack fields, and explain a mistake."""
-    if not line.strip():
-        raise NanopoetError(f"{where}: empty line; remove it ({_FORM})")
+def _parse_unusual(raw: bytes, where: str) -> Poem | None:
+    """Parse a line that may be blank or lack fields, and explain a mistake."""
     try:
-        line.decode()
+        line = raw.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise NanopoetError(
             f"{where}: byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
         ) from None
+    if not line:
+        return None
     try:
         record: Any = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -197,6 +202,6 @@ def _parse_unusual(line: bytes, where: str) -> Poem:
             raise NanopoetError(
                 f"{where}: `{field}` is {str(value)[:40]!r}, not a text; fix it ({_FORM})"
             )
-    if not poem["content"]:
+    if not poem["content"].strip():
         raise NanopoetError(f"{where}: `content` is empty; give the text or remove the line")
     return cast(Poem, poem)

@@ -1,6 +1,9 @@
 """The four regular forms of classical verse, and the form of a text."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from nanopoet.common.text import LINE_ENDS, PAUSES, SILENT
 
 
 class Form(NamedTuple):
@@ -29,6 +32,9 @@ SHIJING = "诗经"
 """Style of the poems of the 诗经, and the author name that no other poem has."""
 
 _STYLES = {(form.lines, form.length): form.style for form in FORMS.values()}
+_MARKS = str.maketrans(
+    dict.fromkeys(LINE_ENDS, "，") | dict.fromkeys(PAUSES, "、") | dict.fromkeys(SILENT)
+)
 
 
 def regular_style(content: str) -> str | None:
@@ -39,7 +45,11 @@ def regular_style(content: str) -> str | None:
     >>> regular_style("三五七言，五。") is None
     True
     """
-    lines = split_lines(content)
+    return style_of_lines(split_lines(content))
+
+
+def style_of_lines(lines: Sequence[str]) -> str | None:
+    """Name the regular form of lines without marks; None if they have no such form."""
     length = len(lines[0]) if lines else 0
     style = _STYLES.get((len(lines), length))
     return style if style and all(len(line) == length for line in lines) else None
@@ -59,12 +69,27 @@ def verse_form(content: str, style: str) -> str:
 
 
 def split_lines(text: str) -> tuple[str, ...]:
-    """Split a poem at `，` and `。`, which are left out, as are empty lines.
+    """Split a poem into its lines, without marks and without empty lines.
 
-    >>> split_lines("春眠不覺曉，處處聞啼鳥。")
+    `LINE_ENDS` end a line. `PAUSES` end one only if the poem has no other line end, or has a
+    regular form in no other way: 、 and spaces also stand inside the lines of a 词.
+
+    >>> split_lines("春眠不覺曉，處處聞啼鳥？」")
     ('春眠不覺曉', '處處聞啼鳥')
+    >>> split_lines("念去去、千里煙波，暮靄沉沉楚天闊。")
+    ('念去去千里煙波', '暮靄沉沉楚天闊')
     """
-    return tuple(line for line in text.replace("。", "，").split("，") if line)
+    marked = text.translate(_MARKS)
+    lines = _filled(marked.replace("、", ""))
+    if "、" in marked and style_of_lines(lines) is None:
+        finer = _filled(marked.replace("、", "，"))
+        if len(lines) == 1 or style_of_lines(finer):
+            return finer
+    return lines
+
+
+def _filled(marked: str) -> tuple[str, ...]:
+    return tuple(line for line in marked.split("，") if line)
 
 
 def can_become(text: str, form: str) -> bool:
@@ -77,7 +102,7 @@ def can_become(text: str, form: str) -> bool:
     """
     _, count, length = FORMS[form]
     lines = split_lines(text)
-    finished = lines if text.endswith(("，", "。")) else lines[:-1]
+    finished = lines if text.rstrip(SILENT).endswith(tuple(LINE_ENDS)) else lines[:-1]
     return (
         len(lines) <= count
         and all(len(line) == length for line in finished)

@@ -20,7 +20,7 @@ class Verse:
 
     Attributes:
         text: the poem.
-        lines: its lines, without `，` and `。`.
+        lines: its lines, without marks.
         form: its regular form by the name in the corpus; None if it has none. Then the rules from
             `rhyme` to `regulated` are not applied.
         rhyme: whether the even lines end in characters of one rhyme group.

@@ -37,7 +37,7 @@ def describe(record: RunRecord) -> str:
         )
         poem = record.poems.strip().split("\n\n")[0]
     if poem.strip():
-        verse = as_lines(poem.replace("\n", "")).splitlines()
+        verse = as_lines(poem).splitlines()
         lines.append("A poem:\n\n" + "  \n".join(f"> {line}" for line in verse))
     return "\n\n".join(lines)
 

@@ -39,7 +39,6 @@ def _files(folder: Path) -> dict[str, bytes]:
         (b'{"content": 3}', "not a text"),
         (b'{"content": ""}', "`content` is empty"),
         (b"\xff", "not UTF-8"),
-        (b"", "empty line"),
     ],
 )
 def test_load_names_a_bad_line(unchanged: Project, line: bytes, part: str) -> None:

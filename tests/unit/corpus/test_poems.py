@@ -34,7 +34,7 @@ def test_missing_fields_are_empty(tmp_path: Path) -> None:
         (b'{"content": null}\n', "`content` is 'None', not a text"),
         (b'{"content": "a", "author": ["x"]}\n', "`author` is .*, not a text"),
         (b'{"content": ""}\n', "`content` is empty"),
-        (b"\n", "empty line"),
+        (b'{"content": " \\n"}\n', "`content` is empty"),
         (b'["content"]\n', "not an object"),
         (b'"content"\n', "not an object"),
         (b"3\n", "not an object"),
@@ -48,6 +48,27 @@ def test_a_bad_line_is_named(tmp_path: Path, line: bytes, message: str) -> None:
         read_poems(path)
     assert str(caught.value).startswith(f"{path}:2: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b"  \t\n", b"\n\n\n", b" "])
+def test_blank_lines_and_a_byte_order_mark_are_skipped(tmp_path: Path, blank: bytes) -> None:
+    path = tmp_path / "poems.jsonl"
+    lines = [GOOD.replace("床", mark).encode() for mark in "一二"]
+    path.write_bytes(b"\xef\xbb\xbf" + lines[0] + b"\n" + lines[1] + blank)
+    assert [poem["content"][0] for poem in read_poems(path)] == ["一", "二"]
+    with PoemsFile(path) as poems:
+        assert len(poems) == 2
+        assert [poem["content"][0] for poem in (poems[1], poems[-2], *poems)] == list("二一一二")
+    path.write_bytes(blank)
+    with pytest.raises(NanopoetError, match="no poem in it"):
+        read_poems(path)
+
+
+def test_a_bad_line_after_blank_ones_has_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "poems.jsonl"
+    path.write_bytes(b"\n" + GOOD.encode() + b"\n\n3\n")
+    with pytest.raises(NanopoetError, match=r"poems\.jsonl:5: JSON, but not an object"):
+        read_poems(path)
 
 
 def test_an_empty_or_missing_file_is_named(tmp_path: Path) -> None:

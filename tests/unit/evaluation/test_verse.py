@@ -65,6 +65,27 @@ def test_unknown_characters_are_counted() -> None:
     assert figures["unknown_characters"] == 1 / 2
 
 
+@pytest.mark.parametrize(
+    "ends", [("？", "；"), ("\n", "\n"), (", ", ". "), ("！」", "……"), ("、", "。")]
+)
+def test_typed_marks_change_no_figure(ends: tuple[str, str]) -> None:
+    def typed(text: str) -> str:
+        return text.replace("，", ends[0]).replace("。", ends[1])
+
+    texts = [STORK_TOWER, QUIET_NIGHT, SPRING_VIEW]
+    train = [_poem(typed(poem["content"]), poem["style"]) for poem in TRAIN[:2]]
+    figures = verse_figures(judge({"x": texts}, TRAIN[:2])["x"])
+    found = verse_figures(judge({"x": list(map(typed, texts))}, train)["x"])
+    with_marks = {"longest_copy", "score"}  # marks count in these as characters
+    assert with_marks < set(found)
+    assert {name for name in found if found[name] != figures[name]} <= with_marks
+
+
+def test_poems_that_mix_scripts_are_counted() -> None:
+    texts = [QUIET_NIGHT, QUIET_NIGHT.replace("舉頭", "举头"), "山水。", "举头。"]
+    assert verse_figures(judge({"x": texts}, TRAIN)["x"])["mixed_scripts"] == 1 / 4
+
+
 def test_sources_do_not_mix() -> None:
     judged = judge({"a": [STORK_TOWER], "b": [], "c": [QUIET_NIGHT, ""]}, TRAIN)
     assert [[p.verse.text for p in poems] for poems in judged.values()] == [

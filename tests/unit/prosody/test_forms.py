@@ -78,3 +78,38 @@ def test_every_beginning_of_a_poem_can_become_it(short: str) -> None:
     assert not can_become(poem + "春", short)
     assert not can_become("春" * (length + 1), short)
     assert not can_become("春" * (length - 1) + "，", short)
+
+
+ENDS = ["？", "！", "；", "：", "…", "……", "——", ",", ".", "?", "!", ";", "\n", "\r\n", "\u2028"]
+PAUSED = ["、", " ", "\u3000", "/", "·", "　　", "\t"]
+
+
+@pytest.mark.parametrize("end", [*ENDS, *PAUSED, "。」", "？”", "》\n", " \n", "，\n"])
+@pytest.mark.parametrize("text", [QUIET_NIGHT, MAPLE_BRIDGE, SPRING_VIEW])
+def test_lines_end_where_a_reader_sees_an_end(text: str, end: str) -> None:
+    lines = split_lines(text)
+    for typed in (end.join(lines) + end, end.join(lines), f"「{end.join(lines)}{end}」"):
+        assert split_lines(typed) == lines
+        assert regular_style(typed) == regular_style(text)
+
+
+def test_marks_of_several_kinds_end_the_lines_of_one_poem() -> None:
+    typed = "床前明月光,\n疑是地上霜;\n\n「舉頭望明月？」 \n《低頭》思故鄉...\n"
+    assert split_lines(typed) == split_lines(QUIET_NIGHT)
+
+
+def test_a_pause_inside_a_line_ends_none() -> None:
+    assert split_lines("念去去、千里煙波，暮靄沉沉楚天闊。") == ("念去去千里煙波", "暮靄沉沉楚天闊")
+    assert regular_style("春、眠不覺曉，處處聞啼鳥，夜來風雨聲，花落知多少。") == "五言绝句"
+
+
+def test_an_unreadable_character_counts_in_its_line() -> None:
+    assert regular_style(QUIET_NIGHT.replace("霜", "□")) == "五言绝句"
+
+
+@pytest.mark.parametrize("end", [*ENDS, "。」", "。\n"])
+def test_a_typed_beginning_can_become_a_poem(end: str) -> None:
+    beginning = f"床前明月光{end}疑是地上霜{end}"
+    assert can_become(beginning, "五绝")
+    assert can_become(beginning + "舉", "五绝")
+    assert not can_become(f"床前明月{end}", "五绝")
