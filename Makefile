@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# DVC asks for both. The user of a container may have neither.
+export HOME ?= /tmp
+export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 
 OF_TORCH := torch cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti \
 	nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft \

@@ -48,6 +48,7 @@ class Project:
     def _at(self, folder: Path) -> None:
         self.folder = folder
         self.umask = -1
+        self.encoding = "utf-8"
         self.python = sys.executable
         self.environment = os.environ | {"OMP_NUM_THREADS": "1"}
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -93,7 +94,7 @@ class Project:
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            encoding="utf-8",
+            encoding=self.encoding,
             umask=self.umask,
         )
 
