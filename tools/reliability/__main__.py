@@ -22,6 +22,7 @@ from nanopoet.common.files import read_json, write_json, write_text
 from tests.support.project import ROOT, Project
 from tools.reliability import damage, load
 from tools.reliability.faults import Outcome, new_project, series
+from tools.reliability.surroundings import try_all
 
 RESULTS, PAGE = ROOT / "docs/reliability.json", ROOT / "docs/reliability.md"
 PROPERTIES = "tests/integration/test_properties.py"
@@ -98,6 +99,12 @@ def properties(folder: Path, reference: Project) -> dict[str, Any]:
     return {"tried": dict.fromkeys([*passed, *failed], EXAMPLES), "failures": failed}
 
 
+def surroundings(folder: Path, reference: Project) -> dict[str, Any]:
+    """Imitate other machines, folders, corpora and browsers."""
+    del folder, reference
+    return try_all()
+
+
 def serving(folder: Path, reference: Project) -> dict[str, Any]:
     """Let clients ask a served model for poems."""
     del folder
@@ -133,6 +140,7 @@ PARTS: dict[str, Callable[[Path, Project], dict[str, Any]]] = {
     "others": others,
     "fuzz": fuzz,
     "properties": properties,
+    "surroundings": surroundings,
     "serving": serving,
     "evaluations": evaluations,
     "corpus": corpus,
@@ -163,9 +171,9 @@ def render(results: dict[str, Any]) -> dict[str, str]:
     for part in ("kills", "files", "disks", "others"):
         if part in results:
             tables[part] = _faults_table(results[part])
-    for part in ("fuzz", "properties"):
+    for part, unit in (("fuzz", "inputs"), ("properties", "inputs"), ("surroundings", "tests")):
         if part in results:
-            tables[part] = _inputs_table(results[part])
+            tables[part] = _inputs_table(results[part], unit)
     for part in ("serving", "evaluations"):
         if part in results:
             rows = [(name.replace("_", " "), _number(each)) for name, each in results[part].items()]
@@ -194,13 +202,22 @@ def _faults_table(part: dict[str, Any]) -> str:
     return f"{table}\n\n{total} faults{chains}: {_verdict(part)}"
 
 
-def _inputs_table(part: dict[str, Any]) -> str:
+def _inputs_table(part: dict[str, Any], unit: str) -> str:
     rows = []
     for name, count in part["tried"].items():
-        is_test = name.startswith("test_")
-        rows.append((name[5:].replace("_", " ") if is_test else f"`{name}`", f"{count:,}"))
+        is_file = "." in name
+        rows.append((f"`{name}`" if is_file else _words(name), f"{count:,}"))
     total = sum(part["tried"].values())
-    return f"{_table(('', 'inputs'), rows)}\n\n{total:,} inputs: {_verdict(part)}"
+    return f"{_table(('', unit), rows)}\n\n{total:,} {unit}: {_verdict(part)}"
+
+
+def _words(name: str) -> str:
+    """Return the name of a test as words.
+
+    >>> _words("test_poems_come_back"), _words("two scripts")
+    ('poems come back', 'two scripts')
+    """
+    return name.removeprefix("test_").replace("_", " ")
 
 
 def _corpus_table(part: dict[str, Any]) -> str:
