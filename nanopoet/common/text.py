@@ -14,10 +14,10 @@ LINE_ENDS = SENTENCE_ENDS + "，：—,:" + NEW_LINES
 PAUSES = "、､・·/／|｜\t \u00a0\u3000"
 """Characters that end a line of verse in some poems, and stand inside a line in others."""
 
-CLOSING = "」』”’》〉）］】〕)]}>"
+CLOSING = "」』”’》〉）］】〕)]}"
 """Closing quotes and brackets."""
 
-SILENT = CLOSING + "「『“‘《〈（［【〔([{<\"'＂＇\u200b\u200c\u200d\u2060\ufeff"
+SILENT = CLOSING + "「『“‘《〈（［【〔([{\"'＂＇\u200b\u200c\u200d\u2060\ufeff"
 """Quotes, brackets and invisible characters, which neither end a line nor count in it."""
 
 _SAME_LINE = frozenset(CLOSING + SENTENCE_ENDS)

@@ -33,7 +33,7 @@ _PATTERN = "step_*.safetensors"
 _PACKAGE = Path(__file__).parents[1]
 _SOURCES = (
     *("common", "tokens", "ops", "models", "training"),
-    *("corpus/poems.py", "prosody/rhyme.py"),
+    *("corpus/poems.py", "prosody/rhyme.py", "prosody/script.py"),
 )
 """Code that decides the result of a training, as the stage `pretrain` depends on it in dvc.yaml."""
 _KEPT = timedelta(days=14)

@@ -42,7 +42,7 @@ texts = st.text(
 )
 poems = st.builds(
     lambda content, title: Poem(content=content, title=title, author="", style=title[:1]),
-    texts.filter(bool),
+    texts.filter(str.strip),
     texts,
 )
 
