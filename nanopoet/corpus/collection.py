@@ -93,13 +93,16 @@ def read_corpus(source: str | Path, dropped: Counter[str]) -> Iterator[Poem]:
 def in_script(poems: Iterable[Poem], script: Script) -> Iterator[Poem]:
     """Yield poems with content, title and author in one script.
 
-    The style stays, because it names the form and decides the split.
+    The style stays, because it names the form and decides the split. The other fields are converted
+    together, because the script of a short title shows only in its poem.
     """
     for poem in poems:
+        content, title = len(poem["content"]), len(poem["title"])
+        text = to_script(poem["content"] + "\n" + poem["title"] + "\n" + poem["author"], script)
         yield Poem(
-            content=to_script(poem["content"], script),
-            title=to_script(poem["title"], script),
-            author=to_script(poem["author"], script),
+            content=text[:content],
+            title=text[content + 1 :][:title],
+            author=text[content + title + 2 :],
             style=poem["style"],
         )
 

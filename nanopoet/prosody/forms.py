@@ -71,7 +71,7 @@ def verse_form(content: str, style: str) -> str:
 def split_lines(text: str) -> tuple[str, ...]:
     """Split a poem into its lines, without marks and without empty lines.
 
-    `LINE_ENDS` end a line. `PAUSES` end one only if the poem has no other line end, or has a
+    `LINE_ENDS` end a line. `PAUSES` end one only if the poem is one line otherwise, or has a
     regular form in no other way: 、 and spaces also stand inside the lines of a 词.
 
     >>> split_lines("春眠不覺曉，處處聞啼鳥？」")
@@ -100,9 +100,16 @@ def can_become(text: str, form: str) -> bool:
     >>> can_become("白日依山盡，黃河", "五绝"), can_become("白日依山盡黃河", "五绝")
     (True, False)
     """
+    marked = text.translate(_MARKS)
+    # Whether pauses end its lines is known only at the end of the poem.
+    return any(_begins(marked.replace("、", pause), form) for pause in ("", "，"))
+
+
+def _begins(marked: str, form: str) -> bool:
+    """Tell whether lines that end at ， can begin a poem in a form."""
     _, count, length = FORMS[form]
-    lines = split_lines(text)
-    finished = lines if text.rstrip(SILENT).endswith(tuple(LINE_ENDS)) else lines[:-1]
+    lines = _filled(marked)
+    finished = lines if marked.endswith("，") else lines[:-1]
     return (
         len(lines) <= count
         and all(len(line) == length for line in finished)

@@ -11,7 +11,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import NamedTuple
 
-from opencc import OpenCC
+from nanopoet.prosody.script import converter
 
 LEVEL, OBLIQUE = "平", "仄"
 """The two tone classes."""
@@ -84,17 +84,11 @@ def _table() -> dict[str, frozenset[Reading]]:
 @cache
 def _by_simplified() -> dict[str, frozenset[Reading]]:
     """Map each simplified form to the readings of all characters that are simplified to it."""
-    simplify = _converter("t2s").convert
+    simplify = converter("t2s").convert
     found: dict[str, set[Reading]] = defaultdict(set)
     for character, each in _table().items():
         found[simplify(character)] |= each
     return {character: frozenset(each) for character, each in found.items()}
-
-
-@cache
-def _converter(name: str) -> OpenCC:
-    """Load a converter once, because it reads its dictionaries from files."""
-    return OpenCC(name)
 
 
 @cache
@@ -104,8 +98,8 @@ def _of_variants(character: str) -> frozenset[Reading]:
     >>> _of_variants("发") == readings("發") | readings("髮")
     True
     """
-    simplify = _converter("t2s").convert
-    variants = (_converter(name).convert(character) for name in ("s2t", "tw2t", "hk2t", "jp2t"))
+    simplify = converter("t2s").convert
+    variants = (converter(name).convert(character) for name in ("s2t", "tw2t", "hk2t", "jp2t"))
     for variant in (character, *variants):
         if found := _by_simplified().get(simplify(variant)):
             return found

@@ -8,6 +8,8 @@ from opencc import OpenCC
 Script = Literal["traditional", "simplified"]
 """A way to write Chinese characters."""
 
+_CONVERSION: dict[Script, str] = {"traditional": "s2t", "simplified": "t2s"}
+
 
 @cache
 def script_of(character: str) -> Script | None:
@@ -19,10 +21,9 @@ def script_of(character: str) -> Script | None:
     >>> script_of("風"), script_of("风"), script_of("山"), script_of("后")
     ('traditional', 'simplified', None, None)
     """
-    simplified, traditional = _converter("simplified"), _converter("traditional")
-    if simplified.convert(character) != character and not _is_in("gb2312", character):
+    if converter("t2s").convert(character) != character and not _is_in("gb2312", character):
         return "traditional"
-    if traditional.convert(character) != character and not _is_in("big5", character):
+    if converter("s2t").convert(character) != character and not _is_in("big5", character):
         return "simplified"
     return None
 
@@ -40,9 +41,10 @@ def scripts_of(text: str) -> frozenset[Script]:
 def to_script(text: str, script: Script) -> str:
     """Convert a text by OpenCC's phrases.
 
-    OpenCC takes every text for one of the other script. To traditional, it would also convert
-    characters of traditional texts that are right as they are, such as 里 in 故里. So a text with
-    traditional characters keeps all others but the simplified ones.
+    The length stays. OpenCC assumes that a text is in the other script. To traditional, it would
+    also convert characters of traditional texts that are right as they are, such as 里 in 故里. So
+    only a text with simplified characters is converted to traditional. If it has traditional
+    characters, too, only its simplified characters are converted.
 
     >>> to_script("白发三千丈", "traditional"), to_script("舊里黄花後", "traditional")
     ('白髮三千丈', '舊里黃花後')
@@ -52,7 +54,7 @@ def to_script(text: str, script: Script) -> str:
     found = scripts_of(text)
     if script == "traditional" and "simplified" not in found:
         return text
-    converted: str = _converter(script).convert(text)
+    converted: str = converter(_CONVERSION[script]).convert(text)
     if script == "simplified" or "traditional" not in found:
         return converted
     return "".join(
@@ -62,9 +64,9 @@ def to_script(text: str, script: Script) -> str:
 
 
 @cache
-def _converter(script: Script) -> OpenCC:
-    """Load a converter once, because it reads its dictionaries from files."""
-    return OpenCC({"traditional": "s2t", "simplified": "t2s"}[script])
+def converter(name: str) -> OpenCC:
+    """Load a converter of OpenCC once, because it reads its dictionaries from files."""
+    return OpenCC(name)
 
 
 def _is_in(encoding: str, character: str) -> bool:

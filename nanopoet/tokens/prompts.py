@@ -5,7 +5,7 @@ from nanopoet.tokens.tokenizer import CharTokenizer
 
 
 def in_known_script(prompt: str, tokenizer: CharTokenizer) -> str:
-    """Convert a prompt to the script in which the vocabulary lacks the fewest characters.
+    """Convert a prompt to the script that leaves the fewest unknown characters.
 
     >>> tokenizer = CharTokenizer.from_characters("春風")
     >>> in_known_script("春风", tokenizer), in_known_script("春雨", tokenizer)

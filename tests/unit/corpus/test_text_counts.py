@@ -43,3 +43,11 @@ def test_a_corpus_in_one_script_keeps_its_styles() -> None:
     [simplified] = in_script([poem], "simplified")
     assert simplified == Poem(content="春风", title="风", author="苏轼", style="水調歌頭")
     assert list(in_script([simplified], "traditional")) == [poem]
+
+
+def test_a_short_title_is_in_the_script_of_its_poem() -> None:
+    poem = Poem(content="雨后千里\n归来。", title="雨后", author="", style="")
+    [traditional] = in_script([poem], "traditional")
+    assert (traditional["content"], traditional["title"]) == ("雨後千里\n歸來。", "雨後")
+    poem = Poem(content="皇后歸來。", title="皇后", author="后", style="")
+    assert list(in_script([poem], "traditional")) == [poem]

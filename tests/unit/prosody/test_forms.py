@@ -107,6 +107,18 @@ def test_an_unreadable_character_counts_in_its_line() -> None:
     assert regular_style(QUIET_NIGHT.replace("霜", "□")) == "五言绝句"
 
 
+@pytest.mark.parametrize(
+    "ends", [*((end, end) for end in ENDS + PAUSED), ("、", "，"), ("，", "。 ")]
+)
+@pytest.mark.parametrize("poem", [QUIET_NIGHT, SPRING_VIEW])
+def test_every_beginning_of_a_typed_poem_can_become_it(poem: str, ends: tuple[str, str]) -> None:
+    form = {4: "五绝", 8: "五律"}[len(split_lines(poem))]
+    typed = poem.replace("，", ends[0]).replace("。", ends[1])
+    assert all(can_become(typed[:end], form) for end in range(len(typed) + 1))
+    assert not can_become(typed + "春", form)
+    assert not can_become(typed[1:], form)
+
+
 @pytest.mark.parametrize("end", [*ENDS, "。」", "。\n"])
 def test_a_typed_beginning_can_become_a_poem(end: str) -> None:
     beginning = f"床前明月光{end}疑是地上霜{end}"
