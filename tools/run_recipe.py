@@ -1,6 +1,5 @@
-"""Run a recipe of recipes.yaml as a DVC experiment of its name: `make run RECIPE=notebook`."""
+"""Run a recipe of recipes.yaml as an experiment of that name: `make run RECIPE=notebook`."""
 
-import os
 import re
 import subprocess
 import sys
@@ -13,7 +12,9 @@ from stages.runner import outs_by_stage, run
 
 
 def main() -> None:
-    """Become `dvc exp run` with the parameters of the recipe that is named on the command line.
+    """Run `dvc exp run` with the parameters of the recipe that is named on the command line.
+
+    An experiment of that name is replaced. If the new one fails, the old one is put back.
 
     Raises:
         NanopoetError: no recipe is named, `load_recipe` refuses it, or git lacks what it needs.
@@ -23,21 +24,27 @@ def main() -> None:
         raise NanopoetError("name a recipe of recipes.yaml, as in `make run RECIPE=notebook`")
     params, leaves = load_recipe(name)
     check_tracked(params.load.source)
-    head = _git("rev-parse", "--verify", "--quiet", "HEAD").stdout.strip()
+    head = _revision("HEAD")
     if not head:
         raise NanopoetError("there is no commit to compare with; run `git add . && git commit`")
     overrides = [word for each in leaves.items() for word in ("-S", override(*each))]
     reference = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
-    if before := _git("rev-parse", "--verify", "--quiet", "--short", reference).stdout.strip():
-        print(f"run_recipe: replaces the experiment {name} of this commit, which was {before}")
+    before = _revision(reference)
+    if before:
+        print(f"run_recipe: replaces the experiment {name} of this commit", flush=True)
         _git("update-ref", "-d", reference)
-    sys.stdout.flush()
     dvc = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name]
-    os.execv(sys.executable, [*dvc, *overrides, "report"])
+    try:
+        status = subprocess.run([*dvc, *overrides, "report"], check=False).returncode
+    finally:
+        if before and not _revision(reference):
+            _git("update-ref", reference, before)
+            print(f"run_recipe: the experiment {name} stays as it was", file=sys.stderr)
+    sys.exit(status)
 
 
 def check_tracked(source: str) -> None:
-    """Refuse a corpus that the copy of the repository, in which the recipe runs, will not have.
+    """Refuse a corpus that the recipe's copy of the repository will lack.
 
     Raises:
         NanopoetError: neither git nor DVC tracks a corpus that is there.
@@ -47,8 +54,9 @@ def check_tracked(source: str) -> None:
     added = (Path(f"{each}.dvc").exists() for each in (path, *path.parents))
     if path.is_absolute() or not path.exists() or path.absolute() in made or any(added):
         return
-    untracked = _git("--literal-pathspecs", "ls-files", "--others", "--", source)
-    if untracked.returncode or untracked.stdout:
+    tracked = _git("--literal-pathspecs", "ls-files", "--", source).stdout
+    new = _git("--literal-pathspecs", "ls-files", "--others", "--exclude-standard", "--", source)
+    if not tracked or new.returncode or new.stdout:
         raise NanopoetError(
             f"load.source = {source!r}: git does not track it, and a recipe runs in a copy of what "
             f"git tracks; run `git add` or `dvc add`, or name it by its full path {path.resolve()}"
@@ -76,6 +84,11 @@ def _quote(name: str, value: Any) -> str:
         r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), value
     )
     return f"'{escaped}'"
+
+
+def _revision(name: str) -> str:
+    """Return the digest of a commit; empty if there is none of that name."""
+    return _git("rev-parse", "--verify", "--quiet", name).stdout.strip()
 
 
 def _git(*arguments: str) -> "subprocess.CompletedProcess[str]":

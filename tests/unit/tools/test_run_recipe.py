@@ -72,25 +72,39 @@ def here(
     return tmp_path
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("how", ["makes it", "fails", "is interrupted"])
 def test_the_second_time_it_replaces_the_experiment_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], how: str
 ) -> None:
     started: list[str] = []
-    monkeypatch.setattr(os, "execv", lambda _, command: started.extend(command))
+    head = subprocess.check_output(["git", "rev-parse", "HEAD"], encoding="utf-8").strip()
+    new = subprocess.check_output(["git", "rev-parse", "HEAD^{tree}"], encoding="utf-8").strip()
+    reference = f"refs/exps/{head[:2]}/{head[2:]}/quick"
+    real = subprocess.run
+
+    def run(command: list[str], **options: Any) -> "subprocess.CompletedProcess[str]":
+        if command[0] == "git":
+            return real(command, **options)
+        started[:] = command
+        assert not (here / ".git" / reference).exists(), "DVC would refuse the name"
+        if how == "is interrupted":
+            raise KeyboardInterrupt
+        if how == "makes it":
+            real(["git", "update-ref", reference, new], check=True)
+        return subprocess.CompletedProcess(command, 0 if how == "makes it" else 1)
+
     monkeypatch.setattr("sys.argv", ["run_recipe", "quick"])
-    run_recipe.main()
+    real(["git", "update-ref", reference, head], check=True)
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        run_recipe.main()
     expected = ["--name", "quick", "-S", "pretrain.lr=0.5", "-S", "load.source='two words.jsonl'"]
     assert started[-7:] == [*expected, "report"]
-    assert capsys.readouterr().out == ""
-    head = subprocess.check_output(["git", "rev-parse", "HEAD"], encoding="utf-8").strip()
-    reference = f"refs/exps/{head[:2]}/{head[2:]}/quick"
-    subprocess.run(["git", "update-ref", reference, head], check=True)
-    run_recipe.main()
-    assert f"replaces the experiment quick of this commit, which was {head[:7]}" in (
-        capsys.readouterr().out
-    )
-    assert subprocess.run(["git", "rev-parse", "--verify", "--quiet", reference]).returncode == 1
+    said = capsys.readouterr()
+    assert "replaces the experiment quick of this commit" in said.out
+    assert ("stays as it was" in said.err) == (how != "makes it")
+    now = subprocess.check_output(["git", "rev-parse", reference], encoding="utf-8").strip()
+    assert now == (new if how == "makes it" else head)
 
 
 @pytest.mark.usefixtures("here")
@@ -116,6 +130,14 @@ def test_a_source_that_the_copy_will_lack_is_named() -> None:
     Path("folder/a.json").touch()
     with pytest.raises(NanopoetError, match="'folder'"):
         check_tracked("folder")
+    subprocess.run(["git", "add", "folder"], check=True)
+    Path(".gitignore").write_text(".DS_Store\nhidden\n")
+    Path("folder/.DS_Store").touch()
+    check_tracked("folder")
+    Path("hidden").touch()
+    with pytest.raises(NanopoetError, match="'hidden'"):
+        check_tracked("hidden")
+    subprocess.run(["git", "rm", "-q", "--cached", "folder/a.json"], check=True)
     Path("folder.dvc").touch()
     check_tracked("folder")
     check_tracked("folder/a.json")
