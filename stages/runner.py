@@ -3,7 +3,6 @@
 import gc
 import getpass
 import io
-import json
 import os
 import sys
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nanopoet.common.errors import FileError, NanopoetError
-from nanopoet.common.files import write_json
+from nanopoet.common.files import read_json, write_json
 from nanopoet.common.yaml import read_yaml
 from stages.interruption import IS_WORKER, end_early_when_told
 
@@ -28,7 +27,7 @@ def run(main: Callable[[], None]) -> None:
     """Run the `main` of a stage or tool, and exit.
 
     A mistake of the user ends with one line and status 1. An interruption ends with one line and
-    status 130, as a shell has it. A traceback is a bug.
+    status 130, as in a shell. A traceback is a bug.
     """
     gc.enable()
     gc.freeze()  # neither a collection nor the exit has to visit what was imported
@@ -40,6 +39,8 @@ def run(main: Callable[[], None]) -> None:
         if "DVC_STAGE" in os.environ:
             check_folders()
         main()
+        if script.parent.name == "stages":
+            write_json(TIMINGS, read_timings() | {script.stem: round(time.monotonic() - start, 1)})
     except FileError as error:
         sys.exit(f"error: {script.stem}: {error}{remedy(error)}")
     except (NanopoetError, OSError) as error:
@@ -48,8 +49,6 @@ def run(main: Callable[[], None]) -> None:
         if not IS_WORKER:
             print(f"\n{script.stem}: interrupted; run again", file=sys.stderr)
         sys.exit(130)
-    if script.parent.name == "stages":
-        write_json(TIMINGS, read_timings() | {script.stem: round(time.monotonic() - start, 1)})
     gc.freeze()
 
 
@@ -66,16 +65,15 @@ def fit_into_any_environment() -> None:
 def read_timings() -> dict[str, float]:
     """Return the seconds of each stage, as far as known."""
     try:
-        timings: dict[str, float] = json.loads(TIMINGS.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return read_json(TIMINGS)
+    except NanopoetError:
         return {}
-    return timings
 
 
 def remedy(error: FileError) -> str:
     """Name the command that makes a missing or damaged file again; empty if no stage makes it.
 
-    DVC takes a damaged file for up to date if the stage itself wrote it so, hence `--force`.
+    DVC trusts a file that the stage itself wrote damaged, hence `--force`.
     """
     path = error.path.absolute()
     for stage, outs in outs_by_stage("outs", "metrics").items():

@@ -1,11 +1,12 @@
-"""Make sure that DVC can work here; `make repro` and `make run` run this first.
+"""Make sure that DVC can work here; `make repro` and `make run` run this before DVC.
 
 Files of DVC that kill -9 has left half-written are removed. DVC writes them in place, and refuses
 to work while it cannot read one. It restores the content of dvc.lock from its run cache. A file
-with a conflict of a merge stays.
+with a merge conflict stays.
 """
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from stages.runner import run
 
 _READERS: dict[str, Callable[[str], Any]] = {
     ".dvc/tmp/rwlock": json.loads,
-    "dvc.lock": lambda text: parse_yaml(text, "dvc.lock"),
+    "dvc.lock": lambda text: _parse_lock(text),
 }
 """File → function that parses its text."""
 
@@ -53,11 +54,25 @@ def _check_git() -> None:
     """Refuse a folder outside of git, unless DVC is told to do without."""
     here = Path.cwd()
     configs = (Path(".dvc") / name for name in ("config", "config.local"))
-    texts = [path.read_text(encoding="utf-8") for path in configs if path.exists()]
-    if any("no_scm" in text for text in texts):
+    texts = [
+        path.read_text(encoding="utf-8", errors="replace") for path in configs if path.exists()
+    ]
+    if any(re.search(r"^\s*no_scm\s*=\s*true\b", text, re.M | re.I) for text in texts):
         return
     if not any((folder / ".git").exists() for folder in (here, *here.parents)):
         raise NanopoetError(f"{here} is in no git repository, and DVC needs one; run `git init`")
+
+
+def _parse_lock(text: str) -> Any:
+    """Parse dvc.lock, and refuse one that was cut off after the name of a section."""
+    lock = parse_yaml(text, "dvc.lock")
+    stages = lock.get("stages", {}) if isinstance(lock, dict) else None
+    if stages is None or any(
+        stage is None or None in stage.values() or None in stage.get("params", {}).values()
+        for stage in stages.values()
+    ):
+        raise ValueError("a section is empty")
+    return lock
 
 
 def _whole(path: Path, read: Callable[[str], Any]) -> bool:

@@ -124,6 +124,21 @@ def test_a_bug_keeps_its_traceback(stage: Callable[[object], None]) -> None:
         stage(ZeroDivisionError())
 
 
+@pytest.mark.parametrize("text", ["[1]", "3", "{", ""])
+def test_damaged_times_are_unknown(here: Path, text: str) -> None:
+    (here / ".nanopoet").mkdir()
+    (here / ".nanopoet/timings.json").write_text(text)
+    assert read_timings() == {}
+
+
+def test_times_that_cannot_be_written_are_one_line(
+    here: Path, stage: Callable[[object], None]
+) -> None:
+    (here / ".nanopoet").touch()
+    with pytest.raises(SystemExit, match=r"^error: load: .*\.nanopoet"):
+        stage(None)
+
+
 def test_the_time_of_a_stage_is_noted_and_that_of_a_tool_is_not(
     here: Path, stage: Callable[[object], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,11 +64,34 @@ def test_a_folder_outside_of_git_is_named(here: Path, monkeypatch: pytest.Monkey
     repair_dvc.main()
 
 
+@pytest.mark.parametrize("line", ["no_scm = false", "# no_scm = true", "no_scm_x = true"])
+def test_dvc_has_to_be_told_to_do_without_git(here: Path, line: str) -> None:
+    (here / ".git").rmdir()
+    (here / ".dvc/config").write_bytes(f"[core]\n    {line}\n".encode() + b"# \xff\n")
+    with pytest.raises(NanopoetError, match="run `git init`"):
+        repair_dvc.main()
+
+
+LOCK = "schema: '2.0'\nstages:\n  load:\n    cmd: x\n    deps:\n    - path: a\n"
+LOCK += "    params:\n      params.yaml:\n        load.source: null\n    outs:\n    - path: b\n"
+
+
+def test_a_whole_lock_stays(here: Path) -> None:
+    (here / "dvc.lock").write_text(LOCK)
+    repair_dvc.main()
+    assert (here / "dvc.lock").read_text() == LOCK
+
+
+@pytest.mark.parametrize(
+    "end",
+    ["stages: {", "stages:\n", "load:\n", "deps:\n", "params:\n", "params.yaml:\n", "outs:\n"],
+)
 def test_what_kill_9_cut_off_is_removed(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], end: str
 ) -> None:
     monkeypatch.setattr(repair_dvc, "_PATIENCE", 0)
-    (here / "dvc.lock").write_text("schema: '2.0'\nstages: {")
+    cut = LOCK[: LOCK.index(end) + len(end)] if end in LOCK else f"schema: '2.0'\n{end}"
+    (here / "dvc.lock").write_text(cut)
     repair_dvc.main()
     assert not (here / "dvc.lock").exists()
     assert "dvc.lock was cut off" in capsys.readouterr().out
