@@ -7,10 +7,8 @@ docs/reliability.json, and the tables in docs/reliability.md are made from them.
 
 import argparse
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -22,7 +20,7 @@ from nanopoet.common.files import read_json, write_json, write_text
 from tests.support.project import ROOT, Project
 from tools.reliability import damage, load
 from tools.reliability.faults import Outcome, new_project, series
-from tools.reliability.surroundings import try_all
+from tools.reliability.surroundings import run_tests, try_all
 
 RESULTS, PAGE = ROOT / "docs/reliability.json", ROOT / "docs/reliability.md"
 PROPERTIES = "tests/integration/test_properties.py"
@@ -86,16 +84,10 @@ def fuzz(folder: Path, reference: Project) -> dict[str, Any]:
 def properties(folder: Path, reference: Project) -> dict[str, Any]:
     """Check the properties of tests/integration/test_properties.py with many more examples."""
     del folder, reference
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rA", "--no-header", PROPERTIES],
-        cwd=ROOT,
-        env=os.environ | {"NANOPOET_EXAMPLES": str(EXAMPLES), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
+    passed, failed = (
+        [test.partition("::")[2] for test in tests]
+        for tests in run_tests(PROPERTIES, NANOPOET_EXAMPLES=str(EXAMPLES))
     )
-    passed = re.findall(r"^PASSED \S+::(\w+)", done.stdout, re.MULTILINE)
-    failed = re.findall(r"^(?:FAILED|ERROR) \S+::(\w+)", done.stdout, re.MULTILINE)
     return {"tried": dict.fromkeys([*passed, *failed], EXAMPLES), "failures": failed}
 
 

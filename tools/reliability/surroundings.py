@@ -4,8 +4,10 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from typing import Any
 
+from nanopoet.common.errors import NanopoetError
 from tests.support.project import ROOT
 
 KINDS = {
@@ -19,19 +21,19 @@ KINDS = {
         "unit/stages/test_provenance.py",
         "unit/tools/test_repair_dvc.py",
     ),
-    "names with a meaning": ("unit/tools/test_run_recipe.py",),
+    "names with special characters": ("unit/tools/test_run_recipe.py",),
     "locales, terminals, users and homes": (
         "integration/test_surroundings.py",
         "unit/stages/test_runner.py",
         "unit/test_architecture.py::test_text_has_an_encoding",
     ),
-    "sampling at the edge": (
+    "extreme sampling": (
         "unit/models/test_sampling.py",
         "unit/models/test_generate.py",
         "unit/export/test_gguf.py::test_no_special_token",
         "unit/export/test_huggingface.py::test_no_special_token",
     ),
-    "a corpus that somebody typed": (
+    "a hand-typed corpus": (
         "integration/test_own_corpus.py",
         "unit/corpus/test_poems.py",
         "unit/corpus/test_text_counts.py",
@@ -51,22 +53,33 @@ def try_all() -> dict[str, Any]:
         `tried`: kind → number of tests; `failures`: the names of tests that failed.
     """
     files = {f"tests/{name.split('::')[0]}": None for names in KINDS.values() for name in names}
-    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--no-header"]
+    passed, failed = run_tests("-m", "", *files)
+    tried = Counter(filter(None, map(_kind_of, [*passed, *failed])))
+    return {"tried": {kind: tried[kind] for kind in KINDS}, "failures": failed}
+
+
+def run_tests(*arguments: str, **environment: str) -> tuple[list[str], list[str]]:
+    """Run pytest, and return the names of tests below tests/ that passed and that failed.
+
+    Raises:
+        NanopoetError: pytest did not run them to the end, or there is no test.
+    """
     done = subprocess.run(
-        [*command, "-m", "", *files],
+        [sys.executable, "-m", "pytest", "-q", "-rA", "--no-header", *arguments],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
         capture_output=True,
         encoding="utf-8",
         check=False,
     )
-    passed = re.findall(r"^PASSED tests/(\S+)", done.stdout, re.MULTILINE)
-    failed = re.findall(r"^(?:FAILED|ERROR) tests/(\S+)", done.stdout, re.MULTILINE)
-    tried = dict.fromkeys(KINDS, 0)
-    for test in [*passed, *failed]:
-        if kind := _kind_of(test):
-            tried[kind] += 1
-    return {"tried": tried, "failures": [test for test in failed if _kind_of(test)]}
+    failed = dict.fromkeys(
+        re.findall(r"^(?:FAILED|ERROR) tests/(.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    )
+    passed = dict.fromkeys(re.findall(r"^PASSED tests/(.+)$", done.stdout, re.MULTILINE))
+    if done.returncode not in (0, 1) or not {*passed, *failed} or done.returncode != bool(failed):
+        end = (done.stdout + done.stderr).strip().splitlines()[-1:]
+        raise NanopoetError(f"pytest ended with status {done.returncode}: {' '.join(end)}")
+    return [test for test in passed if test not in failed], [*failed]
 
 
 def _kind_of(test: str) -> str | None:
