@@ -16,7 +16,7 @@ OF_TORCH := torch cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidi
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help repro run ui test test-fast check format figures bench clean lock
+.PHONY: help repro finetune run ui test test-fast check format figures bench clean lock
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 18
@@ -26,6 +26,12 @@ repro: $(VENV)/.ready ## run the stages that are stale, and print what came out
 	@python -m tools.repair_dvc
 	@dvc repro report
 	@python -m tools.summary
+
+finetune: $(VENV)/.ready ## then teach the model to write for an author, a form and a title
+	@python -m nanopoet.params
+	@python -m tools.repair_dvc
+	@dvc repro report_finetuned
+	@python -m tools.summary finetune
 
 run: $(VENV)/.ready ## run a recipe beside the default: make run RECIPE=notebook
 	@python -m tools.repair_dvc

@@ -1,7 +1,8 @@
 """A model before and after its export: `python -m bench.export`, after `make repro`.
 
 nanopoet, `transformers` and llama.cpp tokenize the validation poems. For a hundred of them they
-also compute probabilities and continue the text. All results must be the same.
+also compute probabilities and continue the text. All results must be the same. A finetuned model
+(`python -m bench.export models/finetuned`) gets each poem with its author, style and title.
 """
 
 import argparse
@@ -17,13 +18,14 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bench.llama import LlamaCpp
-from nanopoet.corpus.poems import read_poems
+from nanopoet.corpus.poems import Poem, read_poems
 from nanopoet.export.gguf import export_gguf
-from nanopoet.export.huggingface import export_huggingface
+from nanopoet.export.huggingface import export_huggingface, request_text
 from nanopoet.models.base import LanguageModel
 from nanopoet.models.checkpoint import load_model
 from nanopoet.models.qwen3 import Qwen3LanguageModel
 from nanopoet.ops.linear import packed
+from nanopoet.tokens.fields import encode_request
 from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
 
 PROMPT = 5
@@ -35,52 +37,67 @@ class Sample:
     """Results of a model on some poems before its export.
 
     Attributes:
-        ids: BEGIN and the ids of each poem, at most `block_size`.
+        ids: the ids of each poem and of what stands before it, at most `block_size`.
         logits: (T, V) of each poem.
-        written: the first PROMPT characters of each poem, continued with the likeliest ids.
+        prompts: the ids of each poem up to its PROMPT-th character.
+        written: the prompts, continued with the likeliest ids.
     """
 
     ids: list[list[int]]
     logits: list[Tensor]
+    prompts: list[list[int]]
     written: list[list[int]]
-
-    @property
-    def prompts(self) -> list[list[int]]:
-        """BEGIN and the first PROMPT ids of each poem."""
-        return [ids[: 1 + PROMPT] for ids in self.ids]
 
 
 @torch.no_grad()
 def compare(
-    model: LanguageModel, tokenizer: CharTokenizer, texts: Sequence[str], count: int
+    model: LanguageModel, tokenizer: CharTokenizer, poems: Sequence[Poem], count: int
 ) -> dict[str, float]:
     """Compare a model with its exports.
 
     Args:
         model: in evaluation mode, on the CPU.
-        tokenizer: has all characters of the texts.
-        texts: tokenized by each program.
-        count: number of texts, evenly spread, that are scored and continued.
+        tokenizer: has all characters of the poems.
+        poems: tokenized by each program, with their fields if the model takes fields.
+        count: number of poems, evenly spread, that are scored and continued.
 
     Returns:
-        numbers of texts, and the largest absolute differences of logits or log-probabilities. The
+        numbers of poems, and the largest absolute differences of logits or log-probabilities. The
         figures of llama.cpp are missing for an architecture that it does not know.
     """
-    chosen = np.linspace(0, len(texts) - 1, count).astype(int)
-    ids = [[BEGIN_ID, *tokenizer.encode(texts[i])][: model.block_size] for i in chosen]
+    chosen = np.linspace(0, len(poems) - 1, count).astype(int)
+    before = [_before(model, tokenizer, poem) for poem in poems]
+    encoded = [
+        [*first[1:], *tokenizer.encode(poem["content"])]
+        for first, poem in zip(before, poems, strict=True)
+    ]
+    texts = [
+        (request_text(**_fields(p)) if model.takes_fields else "") + p["content"] for p in poems
+    ]
+    ids = [[BEGIN_ID, *encoded[i]][: model.block_size] for i in chosen]
+    prompts = [each[: len(before[i]) + PROMPT] for i, each in zip(chosen, ids, strict=True)]
     with packed(model):
         logits = [model(torch.tensor([each]))[0][0] for each in ids]
-        sample = Sample(ids, logits, [_write(model, each[: 1 + PROMPT]) for each in ids])
-    encoded = [tokenizer.encode(text) for text in texts]
-    figures: dict[str, float] = {"poems": len(texts), "poems_scored": count}
+        sample = Sample(ids, logits, prompts, [_write(model, prompt) for prompt in prompts])
+    figures: dict[str, float] = {"poems": len(poems), "poems_scored": count}
     with TemporaryDirectory() as name:
         folder, file = Path(name) / "hf", Path(name) / "poet.gguf"
         export_huggingface(model, tokenizer, folder)
         figures |= _in_transformers(folder, texts, encoded, sample)
         if isinstance(model, Qwen3LanguageModel):
             export_gguf(model, tokenizer, file)
-            figures |= _in_llama_cpp(LlamaCpp(file, model.block_size), texts, encoded, sample)
+            llama = LlamaCpp(file, model.block_size)
+            with_fields = model.takes_fields
+            figures |= _in_llama_cpp(llama, texts, encoded, sample, with_fields=with_fields)
     return figures
+
+
+def _fields(poem: Poem) -> dict[str, str]:
+    return {"author": poem["author"], "style": poem["style"], "title": poem["title"]}
+
+
+def _before(model: LanguageModel, tokenizer: CharTokenizer, poem: Poem) -> list[int]:
+    return encode_request(tokenizer, **_fields(poem)) if model.takes_fields else [BEGIN_ID]
 
 
 def _in_transformers(
@@ -102,7 +119,12 @@ def _in_transformers(
 
 
 def _in_llama_cpp(
-    llama: LlamaCpp, texts: Sequence[str], encoded: list[list[int]], sample: Sample
+    llama: LlamaCpp,
+    texts: Sequence[str],
+    encoded: list[list[int]],
+    sample: Sample,
+    *,
+    with_fields: bool,
 ) -> dict[str, float]:
     differences = []
     for ids, logits in zip(sample.ids, sample.logits, strict=True):
@@ -112,7 +134,9 @@ def _in_llama_cpp(
         differences.append(float(np.abs(values - expected).max()))
     written = [ids + llama.write(ids, llama.context - len(ids)) for ids in sample.prompts]
     return {
-        "llama_cpp_tokenized_alike": _alike([llama.encode(text) for text in texts], encoded),
+        "llama_cpp_tokenized_alike": _alike(
+            [llama.encode(text, special=with_fields) for text in texts], encoded
+        ),
         "llama_cpp_log_probability_difference": max(differences),
         "llama_cpp_written_alike": _alike(written, sample.written),
     }
@@ -124,7 +148,7 @@ def _alike(found: list[list[int]], expected: list[list[int]]) -> int:
 
 def _write(model: LanguageModel, ids: list[int]) -> list[int]:
     count = model.block_size - len(ids)
-    written = model.generate(torch.tensor([ids]), count, temperature=0, stop_id=BEGIN_ID)
+    written = model.generate(torch.tensor([ids]), count, temperature=0, stop_id=model.stop_id)
     continued: list[int] = written[0].tolist()
     return continued
 
@@ -137,8 +161,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="poems to score and continue")
     arguments = parser.parse_args()
     model, tokenizer = load_model(arguments.model)
-    texts = [poem["content"] for poem in read_poems(arguments.poems)]
-    print(json.dumps(compare(model, tokenizer, texts, arguments.count), indent=2))
+    poems = read_poems(arguments.poems)
+    print(json.dumps(compare(model, tokenizer, poems, arguments.count), indent=2))
 
 
 if __name__ == "__main__":

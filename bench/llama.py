@@ -43,9 +43,9 @@ class LlamaCpp:
         answer: dict[str, Any] = response.json()
         return answer
 
-    def encode(self, text: str) -> list[int]:
-        """Tokenize a text."""
-        question = {"content": text, "add_special": False, "parse_special": False}
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """Tokenize a text, with the names of special tokens as these tokens if `special`."""
+        question = {"content": text, "add_special": False, "parse_special": special}
         ids: list[int] = self.ask("tokenize", question)["tokens"]
         return ids
 

@@ -21,7 +21,8 @@ from bench.memory import peak_bytes
 from nanopoet.common.device import choose_device, describe, keep_freed_memory
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import atomic_write
-from nanopoet.params import PretrainParams, load_params
+from nanopoet.param_sections import PretrainParams
+from nanopoet.params import load_params
 from nanopoet.recipes import load_recipe
 from nanopoet.training import distributed
 

@@ -23,9 +23,11 @@ from nanopoet.common.device import keep_freed_memory
 from nanopoet.models.flops import flops_per_token
 from nanopoet.models.gpt import GPTLanguageModel
 from nanopoet.ops.cross_entropy import logits_multiple, row_parts
-from nanopoet.params import PretrainParams, load_params
+from nanopoet.param_sections import PretrainParams
+from nanopoet.params import load_params
 from nanopoet.recipes import load_recipe
-from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.tokens.tokenizer import SPECIAL_TOKENS, CharTokenizer
+from nanopoet.training.task import pretraining
 from nanopoet.training.trainer import Trainer, build_model
 
 VOCAB_SIZE, BATCH_SIZE, BLOCK_SIZE = 11_868, 64, 256
@@ -79,8 +81,13 @@ def make_trainer(params: PretrainParams, device: torch.device) -> Trainer:
     changes = {"device": device.type, "max_steps": 1_000_000, "eval_every": 1_000_001}
     params = params.model_copy(update=changes | {"eval_windows": 1, "sample_length": 1})
     tokenizer = CharTokenizer.from_characters("".join(map(chr, range(0x4E00, 0x4E00 + 11_857))))
-    tokens = np.random.default_rng(0).integers(1, VOCAB_SIZE, 1_000_000).astype(np.uint16)
-    return Trainer(build_model(VOCAB_SIZE, params), tokens, tokens, tokenizer, params)
+    tokens = (
+        np.random.default_rng(0)
+        .integers(len(SPECIAL_TOKENS), VOCAB_SIZE, 1_000_000)
+        .astype(np.uint16)
+    )
+    task = pretraining(tokens, tokens, tokenizer, params)
+    return Trainer(build_model(VOCAB_SIZE, params), task, tokenizer, params)
 
 
 def _transformers(device: torch.device) -> Iterator[int]:

@@ -6,10 +6,12 @@ evaluations does not.
 
 from typing import Any
 
-from nanopoet.params import PretrainParams, load_params
+from nanopoet.param_sections import PretrainParams
+from nanopoet.params import load_params
 from nanopoet.recipes import load_recipe
 from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.training.task import pretraining
 from nanopoet.training.trainer import Trainer, build_model
 
 MARKS = (6.0, 5.5, 5.0, 4.7, 4.3)
@@ -35,7 +37,8 @@ def _curve(params: PretrainParams, device: str) -> list[dict[str, float]]:
     params = params.model_copy(update=changes)
     tokenizer = CharTokenizer.load("data/vocab.json")
     train, val = (TokenArrays.load(f"data/{part}").tokens for part in ("train", "val"))
-    trainer = Trainer(build_model(tokenizer.vocab_size, params), train, val, tokenizer, params)
+    task = pretraining(train, val, tokenizer, params)
+    trainer = Trainer(build_model(tokenizer.vocab_size, params), task, tokenizer, params)
     return [
         {"tokens": record.tokens, "seconds": trainer.seconds, "loss_val": record.loss_val}
         for record in trainer

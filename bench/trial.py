@@ -17,10 +17,13 @@ from nanopoet.common.device import keep_freed_memory
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.yaml import parse_yaml, read_yaml
 from nanopoet.evaluation.scoring import score_tokens
-from nanopoet.params import Params, check_params
+from nanopoet.models.checkpoint import save_model
+from nanopoet.param_sections import Params
+from nanopoet.params import check_params
 from nanopoet.recipes import load_recipe
 from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.training.task import pretraining
 from nanopoet.training.trainer import Trainer, build_model
 
 EVERY, FIRST = 20, 10
@@ -60,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("changes", nargs="*", metavar="section.leaf=value")
     parser.add_argument("--recipe", help="one of recipes.yaml, instead of the default")
+    parser.add_argument("--save", metavar="FOLDER", help="keep the model there")
     arguments = parser.parse_args()
     keep_freed_memory()
     params = changed_params(arguments.changes, arguments.recipe)
@@ -67,8 +71,12 @@ def main() -> None:
     train, dev = hold_out(TokenArrays.load("data/train"))
     recipe = params.pretrain.model_copy(update={"eval_every": params.pretrain.max_steps})
     model = build_model(tokenizer.vocab_size, recipe)
-    trainer = Trainer(model, train.tokens, dev.tokens, tokenizer, recipe)
+    trainer = Trainer(
+        model, pretraining(train.tokens, dev.tokens, tokenizer, recipe), tokenizer, recipe
+    )
     records = list(tqdm(trainer, total=recipe.max_steps, unit="step", disable=None))
+    if arguments.save:
+        save_model(arguments.save, model, tokenizer, {})
     scores = score_tokens(
         model,
         dev,

@@ -1,7 +1,7 @@
 """nanopoet: pretrain a character-level GPT on classical Chinese verse.
 
-The names of the teaching notebook that this project grew from are here. Each is imported on first
-use, so that a program that needs no torch does not load it.
+The names of the teaching notebook that this project grew from are here, and `write`. Each is
+imported on first use, so that a program that needs no torch does not load it.
 """
 
 from importlib import import_module
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nanopoet.corpus.split import split_data
     from nanopoet.models.gpt import GPTLanguageModel
     from nanopoet.tokens.tokenizer import BEGIN, CharTokenizer
+    from nanopoet.writing.folder import write
 
 __version__ = "0.2.0"
 
@@ -25,6 +26,7 @@ _MODULES = {
     "Poem": "corpus.poems",
     "load_raw_data": "corpus.collection",
     "split_data": "corpus.split",
+    "write": "writing.folder",
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Poem",
     "load_raw_data",
     "split_data",
+    "write",
 ]
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.yaml import read_yaml
-from nanopoet.params import Params, check_params
+from nanopoet.param_sections import Params
+from nanopoet.params import check_params
 
 
 def load_recipe(

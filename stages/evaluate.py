@@ -66,7 +66,7 @@ def main() -> None:
     rows = [f"{form},{value}\n" for form, value in by_form]
     write_text("data/loss_by_form.csv", "".join(["form,nats_per_character\n", *rows]))
     write_text(SAMPLES, "\n\n".join(map(as_lines, written)) + "\n")
-    publish(params, MODEL)
+    publish("pretrain", params)
     regular = figures["verse"]["model"]["regular"]
     print(
         f"evaluate: {figures['nats_per_character']:.4f} nats per character, perplexity "

@@ -18,14 +18,14 @@ def show_progress(trainer: Trainer) -> Iterator[tuple[StepRecord, dict[str, floa
         and `tflop_per_second`, without the time of evaluation steps.
     """
     params, first = trainer.params, trainer.step
-    tokens_per_step = params.batch_size * params.block_size
+    tokens_per_step = trainer.tokens_per_step
     bar = tqdm(
         trainer,
         initial=first,
         total=params.max_steps,
         unit="step",
         disable=None,
-        desc="pretraining",
+        desc=trainer.task.name,
     )
     for record in bar:
         speed = (trainer.step - first) * tokens_per_step / trainer.seconds

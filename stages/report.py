@@ -25,7 +25,7 @@ def main() -> None:
         records=read_history(MODEL),
     )
     write_text(REPORT, page)
-    publish(params, MODEL, page)
+    publish("pretrain", params, page)
     print(f"report: {REPORT}, {len(page.encode()) / 1e3:,.0f} kB in one file")
 
 

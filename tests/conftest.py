@@ -12,7 +12,7 @@ import torch
 
 from nanopoet.common.yaml import read_yaml
 from nanopoet.corpus.poems import Poem, write_poems
-from tests.support.params import SMALL, STAGES
+from tests.support.params import FINETUNING, SMALL, STAGES
 from tests.support.poems import make_poems
 from tests.support.project import DEFAULT_PARAMS, Project
 from tests.support.yaml import write_yaml
@@ -65,6 +65,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(folder, load={"source": "mine.jsonl"}, **SMALL).fork()
     write_poems(folder / "mine.jsonl", make_poems(300))
     assert sorted(project.repro()) == sorted(STAGES)
+    assert project.repro(FINETUNING[-1]) == FINETUNING
     return project
 
 
@@ -77,5 +78,5 @@ def unchanged(project: Project) -> Iterator[Project]:
     yield project
     params.write_bytes(before[params])
     if lock.read_bytes() != before[lock]:
-        assert project.repro() == []  # DVC has it all in its cache
+        assert project.repro("report", FINETUNING[-1]) == []  # DVC has it all in its cache
     store.write_bytes(before[store])

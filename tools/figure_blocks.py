@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import torch
+
+from nanopoet.common.device import choose_device
 from nanopoet.common.errors import NanopoetError
 
 Figures = dict[str, Any]
@@ -147,6 +150,52 @@ def notebook_curve(figures: Figures, *, chinese: bool = False) -> str:
     return _table(head, rows)
 
 
+def finetuned(figures: Figures) -> str:
+    """Make the table of what the finetuned model reaches, beside people's poems."""
+    entry = figures["finetuned"]
+    evaluate, measured = entry["evaluate"], entry["measured"]
+    given, tunes, titles = (
+        evaluate[name] for name in ("nats_per_character_given", "tunes", "titles")
+    )
+    authors, pretrained = evaluate["authors"], figures["default"]["evaluate"]
+    rows = [
+        [f"asked for a {style}, the poem is one", format_value(share, ".1%"), "–"]
+        for style, share in evaluate["forms"].items()
+    ]
+    rows += [
+        [
+            f"asked for one of {tunes['tunes']} tunes, the poem has line lengths of the tune",
+            format_value(tunes["model"], ".1%"),
+            format_value(tunes["human"], ".1%"),
+        ],
+        [
+            "a character of the title occurs in the poem",
+            format_value(titles["model"], ".1%"),
+            format_value(titles["human"], ".1%"),
+        ],
+        [
+            "the right one of 15 authors has the lowest loss",
+            format_value(authors["identified"], ".1%"),
+            f"{format_value(authors['commonest'], '.1%')} for the commonest",
+        ],
+        [
+            "nats per character, given author, style and title",
+            format_value(given["all"], ".4f"),
+            f"{format_value(given['nothing'], '.4f')} given nothing",
+        ],
+        [
+            "nats per character of all validation poems, without a request",
+            format_value(evaluate["nats_per_character"], ".4f"),
+            f"{format_value(pretrained['nats_per_character'], '.4f')} pretrained",
+        ],
+    ]
+    note = (
+        f"Measured at commit {measured['commit']}, {format_value(measured['machine'], 'machine')}, "
+        f"after {entry['finetune']['steps']} steps of finetuning, one random seed."
+    )
+    return f"{_table(['', 'finetuned', 'people, or for comparison'], rows)}\n\n{note}"
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -158,7 +207,19 @@ _ENGLISH: dict[str, Callable[..., str]] = {
     "notebook-curve": notebook_curve,
 }
 BLOCKS: dict[str, Callable[[Figures], str]] = {
+    "finetuned": finetuned,
     **_ENGLISH,
     **{f"{name}-zh": partial(block, chinese=True) for name, block in _ENGLISH.items()},
 }
 """Name of a block → the function that writes it."""
+
+
+def this_machine() -> dict[str, Any]:
+    """Describe the processor that trains here, as far as it decides speed and rounding."""
+    device = choose_device("auto")
+    if device.type != "cpu":
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        return {"device": name}
+    has = torch.cpu.get_capabilities()
+    kind = "AMX" if has.get("amx_bf16") else "AVX-512" if has.get("avx512_bf16") else None
+    return {"device": "cpu", "cores": torch.get_num_threads(), "bf16": kind}

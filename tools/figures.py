@@ -41,6 +41,7 @@ NAME is one of these. All but the poems have a Chinese version, named with the s
     results            a row for each recipe: loss, perplexity, regular form, rhyme, size, time
     verse              poems of the default recipe beside those of people and of n-grams
     notebook-curve     validation loss of the original notebook beside the recipe `notebook`
+    finetuned          what the finetuned model reaches, beside people's poems
     poem-RECIPE        the first poem that a recipe wrote, as a code block
 
 Markers do not nest. A code block would show them, so they stand outside of code blocks.
@@ -53,24 +54,48 @@ import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import pandas as pd
-import torch
 
-from nanopoet.common.device import choose_device
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import read_json, write_json, write_text
 from nanopoet.common.yaml import read_yaml
-from tools.figure_blocks import BLOCKS, format_value, poem_block
+from tools.figure_blocks import BLOCKS, format_value, poem_block, this_machine
 
 REFERENCE = Path("docs/figures.json")
 """The figures that README and docs state."""
 PAGES = ("README.md", "README.zh.md", "docs/*.md")
 STAGES = ("load", "split", "tokenize", "encode", "baseline")
 """Stages whose figures are the same for every recipe."""
-CURVE, SAMPLES = "models/poet/evaluations.csv", "data/samples.txt"
+
+
+class Files(NamedTuple):
+    """Files of a training and of its evaluation.
+
+    Attributes:
+        stage: the stage that trains.
+        evaluation: figures of the evaluation.
+        curve: validation losses by step.
+        samples: poems.
+    """
+
+    stage: str
+    evaluation: str
+    curve: str
+    samples: str
+
+
+PRETRAINED = Files(
+    "pretrain", "metrics/evaluate.json", "models/poet/evaluations.csv", "data/samples.txt"
+)
+FINETUNED = Files(
+    "finetune",
+    "metrics/evaluate_finetuned.json",
+    "models/finetuned/evaluations.csv",
+    "data/samples_finetuned.txt",
+)
 LEFT_OUT = {"calibration", "nats_by_position", "styles"}
 """Long lists in metrics/evaluate.json that no page states."""
 
@@ -150,36 +175,45 @@ def collect(known: Figures) -> Figures:
     Args:
         known: the figures so far; empty if there are none.
     """
-    figures: Figures = {"default": _entry(_in_workspace, known.get("default"), _git_head())}
+    head = _git_head()
+    figures: Figures = {"default": _entry(PRETRAINED, _in_workspace, known.get("default"), head)}
     for name in read_yaml("recipes.yaml"):
         if (experiment := _newest_experiment(name)) is not None:
             commit, revision = experiment
-            figures[name] = _entry(partial(_at_revision, revision), known.get(name), commit)
+            figures[name] = _entry(
+                PRETRAINED, partial(_at_revision, revision), known.get(name), commit
+            )
         elif name in known:
             figures[name] = known[name]
             print(f"{name}: no experiment here; figures of {known[name]['measured']['commit']}")
+    if Path(FINETUNED.evaluation).exists():
+        figures["finetuned"] = _entry(FINETUNED, _in_workspace, known.get("finetuned"), head)
+    elif "finetuned" in known:
+        figures["finetuned"] = known["finetuned"]
+        print("finetuned: `make finetune` has not run here; its figures stay")
     return figures | {stage: read_json(f"metrics/{stage}.json") for stage in STAGES}
 
 
-def _entry(read: Callable[[str], str], known: Figures | None, commit: str) -> Figures:
-    """Return the figures of one recipe, whose files `read` returns as text."""
-    evaluate = orjson.loads(read("metrics/evaluate.json"))
+def _entry(files: Files, read: Callable[[str], str], known: Figures | None, commit: str) -> Figures:
+    """Return the figures of one training, whose files `read` returns as text."""
+    evaluate = orjson.loads(read(files.evaluation))
     if "perplexity" not in evaluate:
         raise NanopoetError(
-            f"metrics/evaluate.json of the experiment on {commit}: written by version 0.1, whose "
+            f"{files.evaluation} of the experiment on {commit}: written by version 0.1, whose "
             "figures have other names; run the recipe again with `make run`"
         )
-    losses = pd.read_csv(io.StringIO(read(CURVE)))
+    losses = pd.read_csv(io.StringIO(read(files.curve)))
+    training = orjson.loads(read(f"metrics/{files.stage}.json"))
     entry = {
-        "pretrain": orjson.loads(read("metrics/pretrain.json")),
+        files.stage: training,
         "evaluate": _without_lists(evaluate),
         "loss_val": dict(zip(losses["step"].astype(str), losses["loss_val"].round(4), strict=True)),
-        "poem": read(SAMPLES).strip().split("\n\n")[0],
+        "poem": read(files.samples).strip().split("\n\n")[0],
     }
     if known is not None and entry.items() <= known.items():
         return known
-    seconds = _training_seconds(evaluate["nats_per_character"], entry["pretrain"]["tokens"])
-    measured = {"commit": commit, "machine": _this_machine(), "seconds": seconds}
+    seconds = _training_seconds(evaluate["nats_per_character"], training["tokens"])
+    measured = {"commit": commit, "machine": this_machine(), "seconds": seconds}
     return {"measured": measured} | entry
 
 
@@ -237,17 +271,6 @@ def _training_seconds(nats: float, tokens: int) -> float | None:
 
     speed = find_speed(nats)
     return round(tokens / speed) if speed else None
-
-
-def _this_machine() -> dict[str, Any]:
-    """Describe the processor that trains here, as far as it decides speed and rounding."""
-    device = choose_device("auto")
-    if device.type != "cpu":
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-        return {"device": name}
-    has = torch.cpu.get_capabilities()
-    kind = "AMX" if has.get("amx_bf16") else "AVX-512" if has.get("avx512_bf16") else None
-    return {"device": "cpu", "cores": torch.get_num_threads(), "bf16": kind}
 
 
 def main() -> None:

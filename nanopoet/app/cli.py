@@ -7,23 +7,24 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from nanopoet.app.options import add_sampling, host_name, port, refuse_gone
+from nanopoet.app.options import add_request, add_sampling, host_name, port, refuse_gone
 from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.models.sampling import Sampling, check_prompt
+from nanopoet.writing.request import Request
 
 # Imported late below, so that `--help` and wrong usage need not wait for torch, and so that a
 # plain installation, without the extras, can write poems.
 if TYPE_CHECKING:
-    from nanopoet.app.writer import Writer
     from nanopoet.models.base import LanguageModel
     from nanopoet.tokens.tokenizer import CharTokenizer
 
-MODEL = "models/poet"
-"""Folder that `make repro` fills with the trained model."""
+MODEL, FINETUNED = "models/poet", "models/finetuned"
+"""Folders that `make repro` and `make finetune` fill with the trained models."""
+
+Loaded = TypeVar("Loaded")
 
 _DESCRIPTION = "Write classical Chinese verse with a model that this project trained."
 _MLFLOW = "mlflow artifacts download --artifact-uri {uri} --dst-path poet"
@@ -41,6 +42,9 @@ examples:
   nanopoet write 明月 春風 --count 2        two poems for each beginning
   nanopoet write 明月 --temperature 0.8 --top-p 0.95 --seed 1
   nanopoet write - < beginnings.txt         each line of the file is a beginning
+  nanopoet write --form 七绝 --author 李白 --title 月夜 --keep-rules
+  nanopoet write --form 五绝 --acrostic 春夏秋冬 --keep-rules --count 3
+  nanopoet write --draft 白日依山盡，？？？？？。 --rhyme 尤
 """
 _EXPORT_EXAMPLES = """\
 examples:
@@ -101,7 +105,12 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.set_defaults(run=run)
-        command.add_argument("--model", default=MODEL, help="folder, default: %(default)s")
+        asks = f", or {FINETUNED} if it is there and more than a beginning is asked for"
+        command.add_argument(
+            "--model",
+            default=None if name == "write" else MODEL,
+            help=f"folder, default: {MODEL}{asks if name == 'write' else ''}",
+        )
         command.add_argument("--rev", "--repo", type=refuse_gone, help=argparse.SUPPRESS)
         return command
 
@@ -113,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PROMPT",
         help="how a poem begins; - reads beginnings from standard input, one a line",
     )
+    add_request(write)
     add_sampling(write)
 
     export = add("export", _export, "write the model as other programs read it", _EXPORT_EXAMPLES)
@@ -139,40 +149,27 @@ def _write(args: argparse.Namespace) -> None:
     prompts = [line for prompt in args.prompts for line in _read_prompt(prompt)]
     for prompt in prompts:
         check_prompt(prompt)
+    wishes = {name: getattr(args, name) for name in Request.model_fields if name != "opening"}
+    asks = any(wishes.values())
+    requests = [Request.read(wishes | {"opening": each}) for each in prompts if asks]
     values = {name: getattr(args, name) for name in Sampling.model_fields}
     if values["seed"] is None:
         values["seed"] = random.SystemRandom().randint(0, Sampling.properties()["seed"]["maximum"])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
+    from nanopoet.app.terminal import print_asked, print_poems
     from nanopoet.app.writer import Writer
     from nanopoet.common.device import keep_freed_memory
 
     keep_freed_memory()
-    _print_poems(Writer(*_load_model(args.model)), prompts, Sampling.read(values))
+    sampling = Sampling.read(values)
+    model = args.model or (FINETUNED if asks and Path(FINETUNED).exists() else MODEL)
+    if asks:
+        from nanopoet.writing.folder import load_poet
 
-
-def _print_poems(writer: "Writer", prompts: Sequence[str], sampling: Sampling) -> None:
-    """Print poems as they are written, with a blank line between two."""
-    import torch
-
-    from nanopoet.common.text import iter_lines
-    from nanopoet.ops.linear import packed
-    from nanopoet.tokens.prompts import in_known_script
-
-    generator = torch.Generator().manual_seed(sampling.seed)
-    live = sys.stdout.isatty()
-    between = ""
-    with packed(writer.model):
-        for prompt in (in_known_script(each, writer.tokenizer) for each in prompts):
-            if unknown := writer.tokenizer.unknown(prompt):
-                print(f"note: the model does not know {unknown}", file=sys.stderr)
-            for _ in range(sampling.count):
-                print(between, end="")
-                poem = writer.stream(prompt, sampling, generator)
-                for part in iter_lines(chain(prompt, poem)):
-                    print(part, end="", flush=live)
-                print(flush=True)
-                between = "\n"
+        print_asked(_load(load_poet, model), requests, sampling)
+    else:
+        print_poems(Writer(*_load_model(model)), prompts, sampling)
 
 
 def _read_prompt(prompt: str) -> list[str]:
@@ -233,25 +230,30 @@ def _extra(name: str) -> Iterator[None]:
 
 
 def _load_model(folder: str) -> tuple["LanguageModel", "CharTokenizer"]:
+    from nanopoet.models.checkpoint import load_model
+
+    return _load(load_model, folder)
+
+
+def _load(read: Callable[[str], Loaded], folder: str) -> Loaded:
     """Read the model that `--model` names.
 
     Raises:
         NanopoetError: there is no such model, or it is damaged.
     """
-    from nanopoet.models.checkpoint import load_model
-
     if folder.startswith(("models:/", "runs:/")):
         download = _MLFLOW.format(uri=folder)
         raise NanopoetError(
             f"--model {folder}: not a folder; run `{download}` in the project, and name "
             "poet/artifacts/poet"
         )
-    if folder == MODEL:
-        remedy = "run `make repro` or `dvc pull`, or name another folder with --model"
+    if folder in (MODEL, FINETUNED):
+        made = "repro" if folder == MODEL else "finetune"
+        remedy = f"run `make {made}` or `dvc pull`, or name another folder with --model"
     else:
         remedy = f"name a model folder with --model, such as {MODEL}"
     try:
-        return load_model(folder)
+        return read(folder)
     except FileError as error:
         option = "--model " if error.path == Path(folder) else ""
         raise NanopoetError(f"{option}{error}; {remedy}") from None

@@ -8,6 +8,7 @@ from typing import Any
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.models.sampling import Sampling
+from nanopoet.writing.request import Request
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +23,28 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
             metavar="N" if is_integer else "X",
             help=f"{Sampling.allowed(name)}; default: {default}",
         )
+
+
+def add_request(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each field of `Request` but the opening, which is the prompt."""
+    group = parser.add_argument_group("what the poem shall be")
+    for name, field in Request.model_fields.items():
+        option = f"--{name.replace('_', '-')}"
+        if name == "opening":
+            continue
+        if field.annotation is bool:
+            group.add_argument(option, action="store_true", help=field.description)
+        elif name == "keywords":
+            group.add_argument(
+                "--keyword",
+                dest=name,
+                action="append",
+                default=[],
+                metavar="WORD",
+                help="a word that must occur; may be repeated",
+            )
+        else:
+            group.add_argument(option, default="", metavar="TEXT", help=field.description)
 
 
 def _reader(name: str, kind: type[int] | type[float]) -> Callable[[str], float]:

@@ -7,7 +7,8 @@ import torch
 from nanopoet.models.base import LanguageModel
 from nanopoet.models.generate import stream
 from nanopoet.models.sampling import Sampling
-from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
+from nanopoet.tokens.fields import encode_prompt
+from nanopoet.tokens.tokenizer import CharTokenizer
 
 
 class Writer:
@@ -29,13 +30,14 @@ class Writer:
             sampling: how to sample. The caller applies its `seed` and its `count`.
             generator: source of randomness.
         """
+        begin = encode_prompt(prompt, self.tokenizer, takes_fields=self.model.takes_fields)
         ids = stream(
             self.model,
-            torch.tensor([[BEGIN_ID, *self.tokenizer.encode(prompt)]]),
+            torch.tensor([begin]),
             **sampling.arguments(),
             generator=generator,
-            stop_id=BEGIN_ID,
+            stop_id=self.model.stop_id,
         )
         for [[following]] in map(torch.Tensor.tolist, ids):
-            if following != BEGIN_ID:
+            if following != self.model.stop_id:
                 yield self.tokenizer.decode([following])

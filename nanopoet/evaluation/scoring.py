@@ -106,7 +106,7 @@ def _score_windows(
     counts = places >= firsts[:, None]
     with autocast(device, precision):
         hidden = model.hidden(torch.from_numpy(inputs).to(device))  # (B, T, C)
-        scores = _score(
+        scores = score_targets(
             hidden[torch.from_numpy(counts).to(device)],
             torch.from_numpy(targets[counts]).to(device),
             model.lm_head,
@@ -114,7 +114,9 @@ def _score_windows(
     return places[counts], [score.cpu().numpy() for score in scores]
 
 
-def _score(x: Tensor, targets: Tensor, lm_head: torch.nn.Module) -> tuple[Tensor, Tensor, Tensor]:
+def score_targets(
+    x: Tensor, targets: Tensor, lm_head: torch.nn.Module
+) -> tuple[Tensor, Tensor, Tensor]:
     """Score (R,) target ids after (R, C) hidden states: nats in fp64, ranks, confidence, each (R,).
 
     With `total` the sum of exp(logit - highest), the likeliest id has the probability 1 / total.

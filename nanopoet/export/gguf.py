@@ -14,11 +14,18 @@ from gguf import GGUFWriter, LlamaFileType, TokenType
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import atomic_write
-from nanopoet.export.huggingface import NAMES, NEVER_WRITTEN
+from nanopoet.export.huggingface import NAMES, never_written
 from nanopoet.export.to_qwen3 import as_qwen3
 from nanopoet.models.base import LanguageModel
 from nanopoet.models.qwen3 import Qwen3LanguageModel
-from nanopoet.tokens.tokenizer import BEGIN, PADDING, SPECIAL_TOKENS, UNKNOWN, CharTokenizer
+from nanopoet.tokens.tokenizer import (
+    BEGIN_ID,
+    PADDING_ID,
+    SPECIAL_TOKENS,
+    UNKNOWN,
+    UNKNOWN_ID,
+    CharTokenizer,
+)
 
 SPACE = "▁"
 """The character for a space in the vocabulary of a unigram model, U+2581."""
@@ -50,8 +57,8 @@ def export_gguf(model: LanguageModel, tokenizer: CharTokenizer, path: str | Path
     # The writer opens the temporary file once more, by its name.
     with atomic_write(path) as file, closing(GGUFWriter(file.name, qwen3)) as writer:
         _add_model(writer, model)
-        _add_vocabulary(writer, tokenizer)
-        _add_sampling(writer)
+        _add_vocabulary(writer, tokenizer, model.stop_id)
+        _add_sampling(writer, model)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -90,28 +97,27 @@ def _add_model(writer: GGUFWriter, model: Qwen3LanguageModel) -> None:
         writer.add_tensor(gguf_name, tensor.contiguous().numpy())
 
 
-def _add_vocabulary(writer: GGUFWriter, tokenizer: CharTokenizer) -> None:
+def _add_vocabulary(writer: GGUFWriter, tokenizer: CharTokenizer, stop_id: int) -> None:
     characters = [SPACE if character == " " else character for character in tokenizer.characters]
     types = [TokenType.UNKNOWN if t == UNKNOWN else TokenType.CONTROL for t in SPECIAL_TOKENS]
-    begin = SPECIAL_TOKENS.index(BEGIN)
     writer.add_tokenizer_model("t5")
     writer.add_token_list([NAMES[token] for token in SPECIAL_TOKENS] + characters)
     writer.add_token_types(types + [TokenType.NORMAL] * len(characters))
     writer.add_token_scores([0.0] * tokenizer.vocab_size)
-    writer.add_bos_token_id(begin)
-    writer.add_eos_token_id(begin)
-    writer.add_pad_token_id(SPECIAL_TOKENS.index(PADDING))
-    writer.add_unk_token_id(SPECIAL_TOKENS.index(UNKNOWN))
+    writer.add_bos_token_id(BEGIN_ID)
+    writer.add_eos_token_id(stop_id)
+    writer.add_pad_token_id(PADDING_ID)
+    writer.add_unk_token_id(UNKNOWN_ID)
     writer.add_add_bos_token(True)
     writer.add_add_eos_token(False)
     writer.add_add_space_prefix(False)
     writer.add_remove_extra_whitespaces(False)
 
 
-def _add_sampling(writer: GGUFWriter) -> None:
+def _add_sampling(writer: GGUFWriter, model: LanguageModel) -> None:
     """Make llama.cpp sample from all characters by default, as `nanopoet.models.generate` does."""
     writer.add_sampling_temp(1.0)
     writer.add_sampling_top_k(0)
     writer.add_sampling_top_p(1.0)
     writer.add_sampling_min_p(0.0)
-    writer.add_array("tokenizer.ggml.suppress_tokens", NEVER_WRITTEN)
+    writer.add_array("tokenizer.ggml.suppress_tokens", never_written(model))

@@ -25,9 +25,11 @@ from nanopoet.tokens.tokenizer import (
     AUTHOR,
     AUTHOR_END,
     BEGIN,
+    BEGIN_ID,
     CONTENT,
     CONTENT_END,
     PADDING,
+    PADDING_ID,
     SPECIAL_TOKENS,
     STYLE,
     STYLE_END,
@@ -36,9 +38,6 @@ from nanopoet.tokens.tokenizer import (
     UNKNOWN,
     CharTokenizer,
 )
-
-NEVER_WRITTEN = [SPECIAL_TOKENS.index(token) for token in SPECIAL_TOKENS if token != BEGIN]
-"""Ids that no text has. Other programs suppress them, as `nanopoet.models.generate` does."""
 
 NAMES = {
     BEGIN: "<begin>",
@@ -80,8 +79,7 @@ def export_huggingface(model: LanguageModel, tokenizer: CharTokenizer, folder: s
         )
     folder = folder.resolve()
     config, weights = _converted(model)
-    begin, padding = SPECIAL_TOKENS.index(BEGIN), SPECIAL_TOKENS.index(PADDING)
-    ids = {"bos_token_id": begin, "eos_token_id": begin, "pad_token_id": padding}
+    ids = {"bos_token_id": BEGIN_ID, "eos_token_id": model.stop_id, "pad_token_id": PADDING_ID}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(".partial", f".{folder.name}.", folder.parent) as scratch:
         whole = Path(scratch) / "whole"
@@ -90,10 +88,26 @@ def export_huggingface(model: LanguageModel, tokenizer: CharTokenizer, folder: s
             contiguous = {name: tensor.contiguous() for name, tensor in weights.items()}
             file.write(safetensors.torch.save(contiguous, {"format": "pt"}))
         write_text(whole / "tokenizer.json", character_tokenizer(tokenizer).to_str() + "\n")
-        write_json(whole / "tokenizer_config.json", _tokenizer_config(model.block_size))
-        write_json(whole / "generation_config.json", ids | _generation(model.block_size))
+        write_json(whole / "tokenizer_config.json", _tokenizer_config(model))
+        write_json(whole / "generation_config.json", ids | _generation(model))
         write_text(whole / "README.md", _model_card(model, config))
         whole.replace(folder)
+
+
+def request_text(author: str = "", style: str = "", title: str = "") -> str:
+    """Return the text that asks an exported model for a poem, as `encode_request` does in ids.
+
+    >>> request_text(author="李白", title="月")
+    '<author>李白</author><title>月</title><content>'
+    """
+    fields = ((AUTHOR, author, AUTHOR_END), (STYLE, style, STYLE_END), (TITLE, title, TITLE_END))
+    asked = "".join(f"{NAMES[begin]}{text}{NAMES[end]}" for begin, text, end in fields if text)
+    return asked + NAMES[CONTENT]
+
+
+def never_written(model: LanguageModel) -> list[int]:
+    """Return the ids that no poem has. Other programs suppress them, as `generate` does."""
+    return [i for i in range(len(SPECIAL_TOKENS)) if i != model.stop_id]
 
 
 def character_tokenizer(tokenizer: CharTokenizer) -> Tokenizer:
@@ -120,28 +134,29 @@ def _converted(model: LanguageModel) -> tuple[dict[str, Any], dict[str, Any]]:
     return as_gpt2(model)
 
 
-def _tokenizer_config(block_size: int) -> dict[str, Any]:
+def _tokenizer_config(model: LanguageModel) -> dict[str, Any]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": NAMES[BEGIN],
-        "eos_token": NAMES[BEGIN],
+        "eos_token": NAMES[SPECIAL_TOKENS[model.stop_id]],
         "pad_token": NAMES[PADDING],
         "unk_token": NAMES[UNKNOWN],
-        "model_max_length": block_size,
+        "model_max_length": model.block_size,
         "padding_side": "left",
         "model_input_names": ["input_ids", "attention_mask"],
         "clean_up_tokenization_spaces": False,
-        "split_special_tokens": True,  # a poem may hold "<title>" as text
+        # A poem may hold "<title>" as text. A request is written in these tokens.
+        "split_special_tokens": not model.takes_fields,
     }
 
 
-def _generation(block_size: int) -> dict[str, Any]:
+def _generation(model: LanguageModel) -> dict[str, Any]:
     """Make `transformers` sample from all characters, as `nanopoet.models.generate` does.
 
     A text ends at `block_size`, the number of positions of the model.
     """
     sampling = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
-    return sampling | {"suppress_tokens": NEVER_WRITTEN, "max_length": block_size}
+    return sampling | {"suppress_tokens": never_written(model), "max_length": model.block_size}
 
 
 def _model_card(model: LanguageModel, config: dict[str, Any]) -> str:

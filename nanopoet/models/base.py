@@ -23,6 +23,7 @@ from nanopoet.ops.cross_entropy import (
     sum_transposed,
     token_cross_entropy,
 )
+from nanopoet.tokens.tokenizer import BEGIN_ID, CONTENT_END_ID, PADDING_ID
 
 
 class LanguageModel(NextTokenModel):
@@ -36,12 +37,15 @@ class LanguageModel(NextTokenModel):
         lm_head: the output layer, (C) → (V).
         activation_checkpointing: whether training recomputes the activations inside a block in
             the backward pass instead of keeping them.
+        takes_fields: whether the model writes for an author, a style and a title, and ends a poem
+            with CONTENT_END. A pretrained model continues a text, and ends a poem with BEGIN.
     """
 
     config: dict[str, Any]
     token_embedding: nn.Embedding
     blocks: nn.ModuleList
     activation_checkpointing = False
+    takes_fields = False
     generate = generate
     _compiled: tuple[Callable[..., Tensor], Kernels] | None = None
 
@@ -49,6 +53,11 @@ class LanguageModel(NextTokenModel):
     def num_parameters(self) -> int:
         """Number of trainable parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def stop_id(self) -> int:
+        """Id of the token that ends a poem."""
+        return CONTENT_END_ID if self.takes_fields else BEGIN_ID
 
     @abstractmethod
     def _hidden(self, x: Tensor, positions: slice, cache: KVCache | None) -> Tensor:
@@ -106,7 +115,8 @@ class LanguageModel(NextTokenModel):
 
         Args:
             idx: (B, T) token ids.
-            targets: (B, T) the ids that follow.
+            targets: (B, T) the ids that follow. In a model that takes fields, PADDING has no loss,
+                but counts in the mean.
 
         Returns:
             the mean cross-entropy in nats per token, (), fp32.
@@ -117,6 +127,7 @@ class LanguageModel(NextTokenModel):
             self.lm_head.bias,
             targets.flatten(),
             self._compiled[1] if self._compiled else EAGER_KERNELS,
+            no_target=PADDING_ID if self.takes_fields else None,
         )
 
     def compile_loss(self) -> None:
@@ -143,13 +154,14 @@ class LanguageModel(NextTokenModel):
 
         Args:
             idx: (B, T) token ids.
-            targets: (B, T) the ids that follow.
+            targets: (B, T) the ids that follow. In a model that takes fields, PADDING has no loss.
 
         Returns:
             (B, T) fp32, in nats.
         """
         hidden = self.hidden(idx).flatten(0, 1)
-        return token_cross_entropy(hidden, self.lm_head, targets.flatten()).view_as(targets)
+        losses = token_cross_entropy(hidden, self.lm_head, targets.flatten()).view_as(targets)
+        return losses.masked_fill_(targets == PADDING_ID, 0) if self.takes_fields else losses
 
 
 def _run_block(block: nn.Module, checkpointing: bool, *inputs: Any) -> Tensor:

@@ -47,8 +47,10 @@ def save_model(
     with atomic_write(folder / "model.safetensors") as file:
         file.write(raw)
     tokenizer.save(folder / "vocab.json")
-    config = {"model": model.config, "vocab_digest": tokenizer.digest}
-    config["digest"] = _digest(model.config, tokenizer, raw)
+    config: dict[str, Any] = {"model": model.config, "vocab_digest": tokenizer.digest}
+    if model.takes_fields:
+        config["takes_fields"] = True
+    config["digest"] = _digest(config, raw)
     write_json(folder / "config.json", config | {"origin": origin})
 
 
@@ -80,7 +82,7 @@ def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
         raw = weights_path.read_bytes()
     except FileNotFoundError:
         raise FileError(weights_path, "no such file") from None
-    if digest != _digest(arguments, tokenizer, raw):
+    if digest != _digest(config, raw):
         problem = "it and config.json do not belong together, or one of them is damaged"
         raise FileError(weights_path, problem)
     try:
@@ -88,6 +90,7 @@ def load_model(folder: str | Path) -> tuple[LanguageModel, CharTokenizer]:
         with torch.random.fork_rng(devices=[]):  # the meta device would load torch's compiler
             model = make_model(arguments)
         model.load_state_dict(weights, assign=True)
+        model.takes_fields = "takes_fields" in config
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise FileError(weights_path, f"{_DAMAGED} ({reason})") from None
@@ -112,7 +115,8 @@ def _other_than_model(folder: Path) -> str | None:
     return None
 
 
-def _digest(arguments: Any, tokenizer: CharTokenizer, weights: bytes) -> str:
+def _digest(config: dict[str, Any], weights: bytes) -> str:
     """Compute the SHA-256 of all that decides the output of a model."""
-    header = json.dumps([arguments, tokenizer.digest], sort_keys=True)
+    parts = [config["model"], config["vocab_digest"]]
+    header = json.dumps(parts + ["takes_fields"] * ("takes_fields" in config), sort_keys=True)
     return hashlib.sha256(header.encode() + weights).hexdigest()

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from nanopoet.models.kv_cache import KVCache
 from nanopoet.ops.linear import packed
-from nanopoet.tokens.tokenizer import BEGIN_ID, SPECIAL_TOKENS
+from nanopoet.tokens.tokenizer import BEGIN_ID, CONTENT_END_ID, SPECIAL_TOKENS
 
-_COLDEST = 1e-30
+COLDEST = 1e-30
 """Temperature below which logits divided by it may be infinite in fp32."""
 
 
@@ -83,7 +83,7 @@ def stream(
     stop_id: int | None = None,
     use_cache: bool = True,
 ) -> Iterator[Tensor]:
-    """Sample one token of each sequence at a time: a character or BEGIN.
+    """Sample one token of each sequence at a time: a character or the end of a poem.
 
     The model sees at most `block_size` tokens. A text that outgrows them goes on from its last
     `block_size // 2` tokens. Between two steps, the model is in its own mode (training or
@@ -116,9 +116,10 @@ def stream(
     cache = KVCache(model.block_size)
     # Autocast keeps the weights it has cast for the next step, except in inference mode.
     cast = torch.is_autocast_enabled(idx.device.type)
+    end_id = CONTENT_END_ID if stop_id == CONTENT_END_ID else BEGIN_ID
     with packed(model):
         for _ in range(max_new_tokens):
-            with torch.no_grad() if cast else torch.inference_mode(), _evaluating(model):
+            with torch.no_grad() if cast else torch.inference_mode(), evaluating(model):
                 if idx.shape[1] - start > model.block_size:
                     start = idx.shape[1] - max(1, model.block_size // 2)
                     cache = KVCache(model.block_size)
@@ -131,7 +132,7 @@ def stream(
                 logits = model.lm_head(hidden[:, -1])  # (b, V)
                 # One number for each sequence, stopped or not: no sequence depends on another.
                 points = torch.rand(len(idx), 1, generator=generator, device=idx.device)
-                sampled = _sample_text(draw, logits, points[going])
+                sampled = _sample_text(draw, logits, points[going], end_id)
                 if stop_id is None:
                     following = sampled
                 else:
@@ -149,7 +150,7 @@ def stream(
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model into evaluation mode for the time of the block."""
     was_training = model.training
     if was_training:
@@ -162,9 +163,9 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _sample_text(
-    draw: Callable[[Tensor, Tensor], Tensor], logits: Tensor, points: Tensor
+    draw: Callable[[Tensor, Tensor], Tensor], logits: Tensor, points: Tensor, end_id: int
 ) -> Tensor:
-    """Draw (B, 1) ids, and draw again where one is a special token other than BEGIN.
+    """Draw (B, 1) ids, and draw again where one is a special token other than the end.
 
     A training text has no such token, but its probability is not quite 0.
 
@@ -172,12 +173,15 @@ def _sample_text(
         draw: `_sample` with its options.
         logits: (B, V), changed in place.
         points: (B, 1) random numbers of [0, 1).
+        end_id: the token that ends a text, BEGIN or CONTENT_END.
     """
     ids = draw(logits, points)
-    special = (ids > BEGIN_ID) & (ids < len(SPECIAL_TOKENS))
+    special = (ids < len(SPECIAL_TOKENS)) & (ids != end_id)
     if not special.any():
         return ids
-    logits[:, BEGIN_ID + 1 : len(SPECIAL_TOKENS)] = float("-inf")
+    end = logits[:, end_id].clone()
+    logits[:, : len(SPECIAL_TOKENS)] = float("-inf")
+    logits[:, end_id] = end
     # The first bits of a number chose the special token, so only the later ones are still random.
     return torch.where(special, draw(logits, points * 4096 % 1), ids)
 
@@ -186,11 +190,16 @@ def _sample(
     logits: Tensor, points: Tensor, temperature: float, top_k: int | None, top_p: float
 ) -> Tensor:
     """Draw (B, 1) ids from (B, V) logits and (B, 1) random numbers of [0, 1)."""
-    if temperature < _COLDEST:
+    if temperature < COLDEST:
         return logits.argmax(dim=-1, keepdim=True)
     logits = logits.float()
     if temperature != 1:
         logits = logits / temperature
+    return draw_ids(likeliest(logits, top_k, top_p), points)
+
+
+def likeliest(logits: Tensor, top_k: int | None, top_p: float) -> Tensor:
+    """Set the logits (B, V) of all but the likeliest tokens to −inf; `stream` explains which."""
     if top_k is not None and top_k < logits.shape[-1]:
         least = logits.topk(top_k).values[:, -1:]
         logits = logits.masked_fill(logits < least, float("-inf"))
@@ -199,6 +208,11 @@ def _sample(
         p = ordered.softmax(dim=-1)
         beyond = p.cumsum(dim=-1) - p >= top_p  # never the likeliest
         logits = logits.scatter(-1, ids, ordered.masked_fill(beyond, float("-inf")))
+    return logits
+
+
+def draw_ids(logits: Tensor, points: Tensor) -> Tensor:
+    """Draw (B, 1) ids by the softmax of (B, V) logits with (B, 1) random numbers of [0, 1)."""
     # `torch.multinomial` draws V random numbers a row, which takes longer than the rest together.
     share = torch.softmax(logits, dim=-1).cumsum(dim=-1)
     total = share[:, -1:].contiguous()

@@ -62,7 +62,7 @@ class KVCache:
         self.length += count
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all sequences except some, (b,) indices into B."""
+        """Go on with some sequences, (b,) indices into B, each as often as it is named."""
         self._layers = {
             layer: [kept[rows] for kept in held] for layer, held in self._layers.items()
         }

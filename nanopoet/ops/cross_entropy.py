@@ -59,6 +59,7 @@ def linear_cross_entropy(
     bias: Tensor | None,
     targets: Tensor,
     kernels: Kernels = EAGER_KERNELS,
+    no_target: int | None = None,
 ) -> Tensor:
     """Compute the mean cross-entropy, in nats and fp32, of softmax(x Wᵀ + b).
 
@@ -76,9 +77,10 @@ def linear_cross_entropy(
         bias: (V,) or None.
         targets: (N,) ids.
         kernels: the functions besides matmuls.
+        no_target: the id whose rows have loss 0. They count in the mean.
     """
     loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        x, weight, bias, targets, kernels
+        x, weight, bias, targets, kernels, no_target
     )
     return loss
 
@@ -103,7 +105,13 @@ def token_cross_entropy(
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, kernels: Kernels
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        kernels: Kernels,
+        no_target: int | None,
     ) -> Tensor:
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
@@ -123,6 +131,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 if excess:
                     logits[:, size:] = float("-inf")
                 loss, gradient = kernels.softmax_gradient(logits, targets[part], 1 / len(x))
+                if no_target is not None:
+                    without = targets[part] == no_target
+                    loss = loss.masked_fill(without, 0)
+                    gradient.masked_fill_(without[:, None], 0)
                 losses.append(loss.sum())
                 torch.mm(gradient, matrix, out=grad_x[part])
                 # As (V, R) @ (R, C) instead, oneDNN takes an eighth longer in bf16.
@@ -139,7 +151,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         [grad] = grads
         scaled = [None if saved is None else saved * grad for saved in ctx.saved_tensors]
-        return (*scaled, None, None)
+        return (*scaled, None, None, None)
 
 
 def row_parts(x: Tensor) -> Iterator[slice]:

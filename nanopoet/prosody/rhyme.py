@@ -64,6 +64,16 @@ def groups(character: str) -> frozenset[str]:
 
 
 @cache
+def group_names() -> tuple[str, ...]:
+    """Return the names of the 106 rhyme groups.
+
+    >>> len(group_names()), group_names()[0]
+    (106, '上平聲一東')
+    """
+    return tuple(sorted({reading.group for each in _table().values() for reading in each}))
+
+
+@cache
 def _table() -> dict[str, frozenset[Reading]]:
     """Read the table: character → its readings."""
     # Importing the package needs pkg_resources, which newer setuptools lacks.

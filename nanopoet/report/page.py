@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from nanopoet.prosody.annotate import mark
 from nanopoet.report.charts import NATS, bars_chart, calibration_chart, loss_chart
@@ -70,16 +70,14 @@ def render_report(
         config: `config.json` of the model.
         records: the history of its training.
     """
-    environment = Environment(
-        loader=PackageLoader("nanopoet", "templates"), autoescape=True, undefined=StrictUndefined
-    )
-    return environment.get_template("report.html.jinja").render(
+    return _template("report.html.jinja").render(
         model=config["model"],
         evaluate=evaluate,
         pretrain=pretrain,
         losses={_plain(name): row for name, row in baseline.items()},
         measures=MEASURES,
         sources=SOURCES,
+        verse_columns={text: evaluate["verse"][name] for name, text in SOURCES.items()},
         positions=evaluate["nats_by_position"],
         poems={
             source: {rank: poem | {"lines": mark(poem["text"])} for rank, poem in chosen.items()}
@@ -87,6 +85,58 @@ def render_report(
         },
         charts=_charts(evaluate, baseline, records),
     )
+
+
+def render_finetuned_report(
+    *,
+    evaluate: Figures,
+    finetuned: Figures,
+    finetune: Figures,
+    requests: Sequence[Mapping[str, Any]],
+    records: Sequence[StepRecord],
+) -> str:
+    """Render the report that compares the pretrained and the finetuned model, as HTML.
+
+    Args:
+        evaluate: `metrics/evaluate.json`, of the pretrained model.
+        finetuned: `metrics/evaluate_finetuned.json`.
+        finetune: `metrics/finetune.json`.
+        requests: the poems of `data/requests.json`.
+        records: the history of the finetuning.
+    """
+    people = evaluate["verse"]
+    return _template("finetuned.html.jinja").render(
+        evaluate=evaluate,
+        finetuned=finetuned,
+        finetune=finetune,
+        given=finetuned["nats_per_character_given"],
+        least_form=min(finetuned["forms"].values()),
+        measures=MEASURES,
+        verse_columns={
+            "pretrained": people["model"],
+            "finetuned": finetuned["verse"]["model"],
+            SOURCES["human"]: people["human"],
+            SOURCES["ngram"]: people["ngram"],
+        },
+        pairs=[
+            {
+                "request": " ".join(
+                    filter(None, (pair["people"][field] for field in ("author", "style", "title")))
+                ),
+                "people": mark(pair["people"]["content"]),
+                "model": mark(pair["model"]),
+            }
+            for pair in requests
+        ],
+        loss=loss_chart(records),
+    )
+
+
+def _template(name: str) -> Template:
+    environment = Environment(
+        loader=PackageLoader("nanopoet", "templates"), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template(name)
 
 
 def _charts(evaluate: Figures, baseline: Figures, records: Sequence[StepRecord]) -> dict[str, str]:

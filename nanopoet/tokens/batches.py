@@ -4,11 +4,57 @@ B is the batch size and T the block size. A target is the id that follows its in
 """
 
 from functools import lru_cache
+from typing import Literal, Protocol
 
 import numpy as np
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.types import Array
+from nanopoet.tokens.tokenizer import SPECIAL_TOKENS, UNKNOWN_ID
+
+
+class Batches(Protocol):
+    """Batches of a training, each a function of the random seed and the step alone."""
+
+    def __call__(self, step: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Return inputs and targets (B, T), int64, of an update.
+
+        Args:
+            step: number of the update, from 0.
+            rng: random numbers of this update, which dropout takes, too.
+        """
+        ...
+
+
+class WindowBatches:
+    """Batches of training windows.
+
+    Args:
+        tokens: (n,) ids of the training part.
+        block_size: T.
+        batch_size: B.
+        windows: positions of the windows, as `pretrain.windows`.
+        seed: decides the positions in an epoch.
+    """
+
+    def __init__(
+        self,
+        tokens: Array,
+        block_size: int,
+        batch_size: int,
+        *,
+        windows: Literal["random", "epochs"],
+        seed: int,
+    ) -> None:
+        check_length(tokens, block_size, "training")
+        self._tokens, self._size = tokens, (block_size, batch_size)
+        self._windows, self._seed = windows, seed
+
+    def __call__(self, step: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Return inputs and targets (B, T), int64, of an update."""
+        if self._windows == "random":
+            return random_windows(self._tokens, *self._size, rng)
+        return epoch_windows(self._tokens, *self._size, self._seed, step)
 
 
 def check_length(tokens: Array, block_size: int, part: str) -> None:
@@ -77,3 +123,8 @@ def windows_at(tokens: Array, starts: Array, block_size: int) -> tuple[Array, Ar
     positions = starts[:, None] + np.arange(block_size + 1)
     windows = tokens[positions].astype(np.int64)
     return windows[:, :-1], windows[:, 1:]
+
+
+def count_characters(targets: Array) -> int:
+    """Count the characters among target ids, over which a loss is averaged."""
+    return int(np.count_nonzero((targets >= len(SPECIAL_TOKENS)) | (targets == UNKNOWN_ID)))

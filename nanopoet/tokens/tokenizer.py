@@ -44,6 +44,12 @@ SPECIAL_TOKENS = (
 """The special tokens in the order of their ids, 0 to 10."""
 BEGIN_ID = SPECIAL_TOKENS.index(BEGIN)
 """Id of BEGIN, 0."""
+PADDING_ID = SPECIAL_TOKENS.index(PADDING)
+"""Id of PADDING, 1: as a target, it has no loss."""
+UNKNOWN_ID = SPECIAL_TOKENS.index(UNKNOWN)
+"""Id of UNKNOWN, 2, of a character that the vocabulary lacks."""
+CONTENT_END_ID = SPECIAL_TOKENS.index(CONTENT_END)
+"""Id of CONTENT_END, 10, with which a finetuned model ends a poem."""
 
 _UNICODE = 0x110000
 """Number of code points."""
@@ -90,7 +96,7 @@ class CharTokenizer:
         first = len(SPECIAL_TOKENS)
         self.vocab_size = first + len(code_points)
         self.dtype = np.dtype(np.uint16 if self.vocab_size <= 1 << 16 else np.uint32)
-        self._id_of = np.full(_UNICODE, SPECIAL_TOKENS.index(UNKNOWN), dtype=self.dtype)
+        self._id_of = np.full(_UNICODE, UNKNOWN_ID, dtype=self.dtype)
         self._id_of[code_points] = np.arange(first, self.vocab_size)
         specials = _code_points("".join(SPECIAL_TOKENS))
         self._code_point_of = np.concatenate([specials, code_points]).astype(np.uint32)
@@ -128,11 +134,10 @@ class CharTokenizer:
 
     def unknown(self, text: str) -> str:
         """Return the characters of a text that the vocabulary lacks, each once."""
-        unknown_id = SPECIAL_TOKENS.index(UNKNOWN)
-        missing = [c for c, i in zip(text, self.encode(text), strict=True) if i == unknown_id]
+        missing = [c for c, i in zip(text, self.encode(text), strict=True) if i == UNKNOWN_ID]
         return "".join(dict.fromkeys(missing))
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int] | npt.NDArray[Any]) -> str:
         """Return the text of ids, with the letter of each special token.
 
         Raises:
@@ -141,9 +146,17 @@ class CharTokenizer:
         return _text(self._code_point_of[np.asarray(ids, dtype=np.int64)])
 
     def decode_poem(self, ids: Sequence[int]) -> str:
-        """Return the text between BEGIN at the start of `ids` and the next BEGIN, or the end."""
+        """Return the text of a poem.
+
+        It begins after the last CONTENT, or after BEGIN at the start of `ids` if there is none. It
+        ends before the next BEGIN or CONTENT_END, or with `ids`.
+        """
         text = list(ids[1:])
-        return self.decode(text[: text.index(BEGIN_ID)] if BEGIN_ID in text else text)
+        content = SPECIAL_TOKENS.index(CONTENT)
+        begin = len(text) - text[::-1].index(content) if content in text else 0
+        ends = (place for place, i in enumerate(text) if i in (BEGIN_ID, CONTENT_END_ID))
+        end = next((place for place in ends if place >= begin), len(text))
+        return self.decode(text[begin:end])
 
     def save(self, path: str | Path) -> None:
         """Write the vocabulary as JSON: the special tokens, then the characters in id order."""

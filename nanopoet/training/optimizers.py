@@ -6,7 +6,7 @@ import torch
 
 from nanopoet.common.device import Precision
 from nanopoet.models.base import LanguageModel
-from nanopoet.params import PretrainParams
+from nanopoet.param_sections import PretrainParams
 from nanopoet.training.feature_adamw import FeatureAdamW
 from nanopoet.training.muon import Muon
 

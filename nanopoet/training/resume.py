@@ -73,7 +73,7 @@ def scratch_folder(root: str | Path, trainer: Trainer, arrays: Sequence[Array]) 
 
 
 def _digest(trainer: Trainer, arrays: Sequence[Array]) -> str:
-    params = trainer.params.model_dump_json()
+    params = trainer.params.model_dump_json() + trainer.task.options
     decisive = f"{params} {trainer.tokenizer.digest} {torch.__version__} {trainer.machine}"
     digest = hashlib.sha256(decisive.encode())
     for source in _source_files():

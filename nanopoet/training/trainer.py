@@ -25,14 +25,14 @@ from nanopoet.models.qwen3 import Qwen3LanguageModel
 from nanopoet.models.registry import make_model
 from nanopoet.ops.cuda_graph import CudaGraph
 from nanopoet.ops.linear import packed
-from nanopoet.params import PretrainParams
-from nanopoet.tokens.batches import check_length, epoch_windows, even_windows, random_windows
-from nanopoet.tokens.prompts import in_known_script
-from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
+from nanopoet.param_sections import PretrainParams
+from nanopoet.tokens.batches import count_characters
+from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training import distributed
 from nanopoet.training.character_features import token_features
 from nanopoet.training.history import StepRecord
 from nanopoet.training.optimizers import lr_factor, make_optimizers
+from nanopoet.training.task import Task
 
 
 def build_model(vocab_size: int, params: PretrainParams) -> LanguageModel:
@@ -70,8 +70,7 @@ class Trainer:
 
     Args:
         model: trained in place, moved to the chosen device.
-        train_tokens: (n,) ids; more than `block_size` of them.
-        val_tokens: (m,) ids; more than `block_size` of them.
+        task: what to train on.
         tokenizer: decodes the samples.
         params: the recipe.
 
@@ -86,26 +85,23 @@ class Trainer:
         machine: device, precision and compilation in words, with the reasons.
 
     Raises:
-        NanopoetError: a part is too short or the device is missing (at once), or the loss is not
-            finite (at its step).
+        NanopoetError: the device is missing (at once), or the loss is not finite (at its step).
     """
 
     def __init__(
         self,
         model: LanguageModel,
-        train_tokens: Array,
-        val_tokens: Array,
+        task: Task,
         tokenizer: CharTokenizer,
         params: PretrainParams,
     ) -> None:
-        check_length(train_tokens, params.block_size, "training")
-        check_length(val_tokens, params.block_size, "validation")
         self._share = distributed.share_of(params.batch_size)
         self._micro_batch_size = _micro_batch_size(params)
         self._parts = params.batch_size // distributed.world_size() // self._micro_batch_size
         self.device = distributed.own_device(choose_device(params.device))
         self.precision, why_precision = choose_precision(params.precision, self.device)
-        work = params.max_steps * params.batch_size * params.block_size * model.num_parameters
+        self.tokens_per_step = params.batch_size * model.block_size
+        work = params.max_steps * self.tokens_per_step * model.num_parameters
         self.compile, why_compile = choose_compile(params.compile, self.device, work)
         self.machine = (
             f"{describe(self.device)}; {self.precision} ({why_precision}); "
@@ -127,12 +123,9 @@ class Trainer:
         features = token_features(tokenizer, params.character_features)
         self.optimizers = make_optimizers(model, params, self.precision, features)
         self._full_lr = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
-        self.tokenizer = tokenizer
-        self.params = params
+        self.task, self.tokenizer, self.params = task, tokenizer, params
         self.records: list[StepRecord] = []
         self.seconds = 0.0
-        self._train_tokens = train_tokens
-        self._val_windows = even_windows(val_tokens, params.block_size, params.eval_windows)
 
     @property
     def step(self) -> int:
@@ -155,7 +148,7 @@ class Trainer:
         if self._wants_graph and self._graph is None:
             self._capture_graph()
         rng = np.random.default_rng([params.seed, step])
-        inputs, targets = self._batch(rng)
+        inputs, targets = self.task.batches(step, rng)
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(cuda):
             # Dropout draws from the global generator and takes no other.
@@ -174,12 +167,12 @@ class Trainer:
         grad_norm = norm.item()
         loss = sum(part.item() for part in losses)
         mean = distributed.all_reduce_sum(loss, self.device) / distributed.world_size()
-        loss_train = mean * targets.size / int(np.count_nonzero(targets != BEGIN_ID))
+        loss_train = mean * targets.size / count_characters(targets)
         self._check_finite(loss=loss_train, grad_norm=grad_norm)
         self.seconds += time.perf_counter() - start
         return StepRecord(
             step=step,
-            tokens=(step + 1) * params.batch_size * params.block_size,
+            tokens=(step + 1) * self.tokens_per_step,
             lr=params.lr * factor,
             loss_train=loss_train,
             grad_norm=grad_norm,
@@ -195,7 +188,7 @@ class Trainer:
 
     def _capture_graph(self) -> None:
         """Capture the forward and backward pass of a micro-batch as a CUDA graph."""
-        size = self._micro_batch_size, self.params.block_size
+        size = self._micro_batch_size, self.model.block_size
         example = torch.zeros(size, dtype=torch.int64, device=self.device)
         self._graph = CudaGraph(self._backward, example, example)
         self.model.zero_grad(set_to_none=False)
@@ -205,13 +198,6 @@ class Trainer:
         for optimizer, full_lr in zip(self.optimizers, self._full_lr, strict=True):
             for group, lr in zip(optimizer.param_groups, full_lr, strict=True):
                 group["lr"] = lr * factor
-
-    def _batch(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Return inputs and targets, (B, T) each, of the next update."""
-        size = self.params.block_size, self.params.batch_size
-        if self.params.windows == "random":
-            return random_windows(self._train_tokens, *size, rng)
-        return epoch_windows(self._train_tokens, *size, self.params.seed, self.step)
 
     def _accumulate(self, inputs: Tensor, targets: Tensor) -> list[Tensor]:
         """Accumulate the gradient of the mean loss over (B, T), averaged over all processes.
@@ -242,7 +228,7 @@ class Trainer:
         The windows are spread evenly. Few windows are fast and noisy; the stage `evaluate` scores
         every character.
         """
-        inputs, targets = self._val_windows
+        inputs, targets = self.task.val_windows
         self.model.eval()
         total = 0.0
         size = self._micro_batch_size
@@ -254,22 +240,23 @@ class Trainer:
                 )
             total += losses.double().sum().item()
         total = distributed.all_reduce_sum(total, self.device)
-        return total / int(np.count_nonzero(targets != BEGIN_ID))
+        return total / count_characters(targets)
 
     def _write_samples(self) -> dict[str, str]:
-        """Write a poem that begins with each of `sample_prompts`.
+        """Write a poem for each prompt of the task.
 
         The random numbers are the same at each evaluation.
         """
         poems = {}
-        for prompt in self.params.sample_prompts:
+        for name, prompt in self.task.prompts.items():
             generator = torch.Generator(self.device).manual_seed(self.params.seed)
-            known = in_known_script(prompt, self.tokenizer)
-            begin = torch.tensor([[BEGIN_ID, *self.tokenizer.encode(known)]], device=self.device)
             ids = self.model.generate(
-                begin, self.params.sample_length, generator=generator, stop_id=BEGIN_ID
+                torch.tensor([prompt], device=self.device),
+                self.params.sample_length,
+                generator=generator,
+                stop_id=self.task.stop_id,
             )
-            poems[prompt] = self.tokenizer.decode_poem(ids[0].tolist())
+            poems[name] = self.tokenizer.decode_poem(ids[0].tolist())
         return poems
 
     def _check_finite(self, **figures: float) -> None:
@@ -277,7 +264,7 @@ class Trainer:
             if not math.isfinite(value):
                 raise NanopoetError(
                     f"training diverged at step {self.step}: {name} is {value}; lower "
-                    f"pretrain.lr = {self.params.lr} or set pretrain.precision to fp32"
+                    f"{self.task.name}.lr = {self.params.lr} or set pretrain.precision to fp32"
                 )
 
     def _tensor(self, array: Array) -> Tensor:

@@ -13,13 +13,13 @@ _SAME_FOR_ALL = {"human", "ngram", "styles"}
 
 def describe(record: RunRecord) -> str:
     """Say in Markdown what was trained, on how much, with which loss, and quote a poem."""
-    p, steps = record.params, [step.record for step in record.steps]
+    stage, p, steps = record.stage, record.params, [step.record for step in record.steps]
     tokens = steps[-1].tokens if steps else 0
     lines = [
         f"**{p['pretrain.architecture']}** model, {p['pretrain.layer_num']} layers × "
         f"{p['pretrain.emb_size']}, {record.status.lower()} after {tokens:,} training tokens "
-        f"({len(steps):,} of {int(p['pretrain.max_steps']):,} steps of "
-        f"{p['pretrain.batch_size']} × {p['pretrain.block_size']}).",
+        f"({len(steps):,} of {int(p[f'{stage}.max_steps']):,} steps of "
+        f"{p[f'{stage}.batch_size']} × {p['pretrain.block_size']}).",
     ]
     if differences := record.tags.get("nanopoet.differences"):
         lines.append(f"Differs from `params.yaml` as committed: {differences}.")

@@ -3,12 +3,14 @@
 import hashlib
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.yaml import parse_yaml
-from nanopoet.params import Params
+from nanopoet.param_sections import Params
+from stages.tracking.trainings import TRAININGS
 
 _INPUTS = {"poems/train": "data/train", "poems/val": "data/val", "vocabulary": "data/vocab.json"}
 _DIFFERENCES_IN_NAME = 3
@@ -16,10 +18,10 @@ _CODE = (".", ":!dvc.lock", ":!metrics")
 """Paths for git without the files that DVC writes while it runs."""
 
 
-def flatten_params(params: Params) -> dict[str, str]:
-    """Return `section.leaf` → value as text."""
-    sections = params.model_dump()
-    return {f"{s}.{leaf}": str(v) for s, leaves in sections.items() for leaf, v in leaves.items()}
+def flatten_params(params: Params, sections: Iterable[str]) -> dict[str, str]:
+    """Return `section.leaf` → value as text, for some sections."""
+    leaves = params.model_dump()
+    return {f"{s}.{leaf}": str(value) for s in sections for leaf, value in leaves[s].items()}
 
 
 def input_digests() -> dict[str, str]:
@@ -37,7 +39,7 @@ def digest(path: Path) -> str:
     return total.hexdigest()
 
 
-def name_and_tags(params: Params) -> tuple[str, dict[str, str]]:
+def name_and_tags(stage: str, params: Params) -> tuple[str, dict[str, str]]:
     """Return a name that tells a run from others, and tags that say where it comes from."""
     experiment = os.environ.get("DVC_EXP_NAME", "")
     baseline = os.environ.get("DVC_EXP_BASELINE_REV", "")
@@ -53,12 +55,14 @@ def name_and_tags(params: Params) -> tuple[str, dict[str, str]]:
     if revision and committed is None:
         name = f"params.yaml, none to compare with at {revision}"
     if committed is not None:
-        differences = _differences(params, committed)
+        differences = _differences(stage, params, committed)
         tags["nanopoet.differences"] = f"{', '.join(differences) or 'nothing'} ({revision})"
         shown = [each.split(".", 1)[1] for each in differences[:_DIFFERENCES_IN_NAME]]
         more = len(differences) - len(shown)
         name = ", ".join(shown) + (f" and {more} more" if more else "") or name
     name = f"{experiment}: {name}" if experiment else name
+    name = name if stage == "pretrain" else f"{stage}: {name}"
+    tags["nanopoet.stage"] = stage
     return name, {tag: value for tag, value in tags.items() if value}
 
 
@@ -74,11 +78,13 @@ def _committed(revision: str) -> dict[str, Any] | None:
     return sections if is_sound else None
 
 
-def _differences(params: Params, committed: dict[str, Any]) -> list[str]:
-    """List the params that differ from the committed ones, or are not among them."""
+def _differences(stage: str, params: Params, committed: dict[str, Any]) -> list[str]:
+    """List the params of a training that differ from the committed ones, or are not among them."""
+    training = TRAININGS[stage]
     return [
         f"{section}.{leaf}={value}"
         for section, leaves in params.model_dump().items()
+        if section in {*training.sections, *training.judged_by}
         for leaf, value in leaves.items()
         if leaf not in committed.get(section, {}) or committed[section][leaf] != value
     ]

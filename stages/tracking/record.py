@@ -11,12 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from nanopoet.common.errors import FileError
 from nanopoet.common.files import read_json, write_text
-from nanopoet.params import Params
+from nanopoet.param_sections import Params
 from nanopoet.training.history import StepRecord, read_history
 from stages.tracking.provenance import flatten_params, input_digests, name_and_tags
+from stages.tracking.trainings import TRAININGS
 
 _FILE, _MODEL = "record.json", "poet"
-_AFTER_TRAINING = ("baseline.", "evaluate.")
 
 
 @dataclass
@@ -51,6 +51,7 @@ class RunRecord:
         evaluation: content of metrics/evaluate.json; empty before the evaluation.
         poems: content of data/samples.txt.
         report: the HTML page, if it is written yet.
+        stage: the stage that trains, a key of `TRAININGS`.
     """
 
     name: str
@@ -65,20 +66,22 @@ class RunRecord:
     evaluation: dict[str, Any] = field(default_factory=dict)
     poems: str = ""
     report: str | None = None
+    stage: str = "pretrain"
 
     @classmethod
-    def begin(cls, params: Params, records: Sequence[StepRecord] = ()) -> Self:
+    def begin(cls, stage: str, params: Params, records: Sequence[StepRecord] = ()) -> Self:
         """Make the record of a training that begins, or continues after `records`."""
-        name, tags = name_and_tags(params)
-        flat, start = flatten_params(params), now()
-        before = {each: v for each, v in flat.items() if not each.startswith(_AFTER_TRAINING)}
+        training, start = TRAININGS[stage], now()
+        name, tags = name_and_tags(stage, params)
         steps = [LoggedStep(record, start) for record in records]
-        return cls(name, before, tags, input_digests(), start, steps)
+        flat = flatten_params(params, training.sections)
+        return cls(name, flat, tags, input_digests(), start, steps, stage=stage)
 
     @classmethod
-    def from_files(cls, params: Params, model: Path) -> Self:
+    def from_files(cls, stage: str, params: Params) -> Self:
         """Make the record of a finished training again from its model folder."""
-        record = cls.begin(params, read_history(model))
+        model = TRAININGS[stage].model
+        record = cls.begin(stage, params, read_history(model))
         record.tags["nanopoet.rebuilt"] = "true"
         record.model, record.status = model, "FINISHED"
         return record
@@ -89,10 +92,10 @@ class RunRecord:
 
     def add_evaluation(self, params: Params, report: str | None) -> None:
         """Add the files of the stage `evaluate`, the params they follow from, and the report."""
-        flat = flatten_params(params)
-        self.params |= {each: v for each, v in flat.items() if each.startswith(_AFTER_TRAINING)}
-        self.evaluation = read_json("metrics/evaluate.json")
-        self.poems = Path("data/samples.txt").read_text(encoding="utf-8")
+        training = TRAININGS[self.stage]
+        self.params |= flatten_params(params, training.judged_by)
+        self.evaluation = read_json(training.metrics)
+        self.poems = training.poems.read_text(encoding="utf-8")
         self.report = report
 
     def save(self, folder: Path) -> None:

@@ -20,7 +20,7 @@ from nanopoet.models.checkpoint import load_model
 from nanopoet.models.generate import generate
 from nanopoet.models.sampling import MOST_POEMS, Sampling, check_prompt
 from nanopoet.ops.linear import packed
-from nanopoet.tokens.tokenizer import BEGIN_ID
+from nanopoet.tokens.fields import encode_prompt
 
 _TYPES = {"integer": DataType.long, "number": DataType.double}
 
@@ -92,13 +92,13 @@ class Poet(PythonModel):
         rows = []
         with packed(self.model):
             for prompt in prompts:
-                begin = torch.tensor([[BEGIN_ID, *self.tokenizer.encode(prompt)]])
+                begin = encode_prompt(prompt, self.tokenizer, takes_fields=self.model.takes_fields)
                 ids = generate(
                     self.model,
-                    begin.expand(sampling.count, -1),
+                    torch.tensor([begin]).expand(sampling.count, -1),
                     **sampling.arguments(),
                     generator=generator,
-                    stop_id=BEGIN_ID,
+                    stop_id=self.model.stop_id,
                 )
                 rows += [(prompt, self.tokenizer.decode_poem(row)) for row in ids.tolist()]
         return pd.DataFrame(rows, columns=["prompt", "poem"])

@@ -19,6 +19,7 @@ from stages.tracking.description import describe, evaluation_metrics, samples_ta
 from stages.tracking.provenance import digest
 from stages.tracking.record import RunRecord, now
 from stages.tracking.store import connect, say
+from stages.tracking.trainings import TRAININGS
 
 HOST, LOCK = "nanopoet.host", "nanopoet.lock"
 """Tags that name the machine of a training and the file that it locks."""
@@ -93,6 +94,9 @@ class StoredRun:
                 self._client.set_terminated(run.info.run_id, "KILLED")
         tags = record.tags | {"mlflow.user": getpass.getuser()}
         tags |= {"mlflow.source.name": "dvc.yaml", "mlflow.source.type": "LOCAL"}
+        if base := TRAININGS[record.stage].base:  # MLflow shows this run below that of its base
+            runs = self._search(_same_result(base))
+            tags |= {"mlflow.parentRunId": runs[0].info.run_id} if runs else {}
         return self._client.create_run(self._experiment, record.started, tags, record.name)
 
     def _unfinished(self) -> Sequence[Run]:
@@ -151,7 +155,7 @@ class StoredRun:
                 signature=served_model.SIGNATURE,
                 input_example=(pd.DataFrame({"prompt": ["床前明月光"]}), {"max_new_tokens": 8}),
                 pip_requirements=requirements,
-                registered_model_name="nanopoet",
+                registered_model_name=TRAININGS[self.record.stage].registered,
             )
         self._tag(_RESULT, digest(model))
 
@@ -162,17 +166,18 @@ class StoredRun:
         last = record.steps[-1].record.step
         self._client.log_batch(self._id, [Metric(*each, at, last) for each in new])
         self._client.log_text(self._id, record.poems, "samples.txt")
-        forms = {"model": figures["nats_per_character_by_form"]}
-        self._send_chart("loss_by_form", bars_chart(forms, NATS))
+        name, shown = TRAININGS[record.stage].chart
+        self._send_chart(name, bars_chart({"model": figures[shown]}, NATS))
         if record.report:
             self._client.log_text(self._id, record.report, "report.html")
         # The alias names the best model on these poems that nobody has deleted.
+        registered = TRAININGS[record.stage].registered
         same_poems = f"dataset.digest = '{record.inputs['poems/val'][:32]}'"
         order = f"metrics.`{_NATS}` ASC", "attributes.start_time ASC"
         for run in self._search(same_poems, *order):
-            of_run = f"run_id = '{run.info.run_id}'"
+            of_run = f"name = '{registered}' and run_id = '{run.info.run_id}'"
             if versions := self._client.search_model_versions(of_run):
-                self._client.set_registered_model_alias("nanopoet", "best", versions[0].version)
+                self._client.set_registered_model_alias(registered, "best", versions[0].version)
                 break
 
     def _tag(self, name: str, value: str) -> None:

@@ -17,13 +17,14 @@ import mlflow
 from filelock import FileLock
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from nanopoet.params import Params
+from nanopoet.param_sections import Params
 from nanopoet.training.history import StepRecord
 from stages.runner import ROOT
 from stages.tracking.provenance import digest
 from stages.tracking.record import RunRecord
 from stages.tracking.store import StoreError, connect, say, store_errors
 from stages.tracking.stored_run import HOST, LOCK, StoredRun
+from stages.tracking.trainings import TRAININGS
 
 UNSENT = ROOT / ".nanopoet/unsent"
 """Folder of the records that could not be sent."""
@@ -35,7 +36,7 @@ _LONGEST_WAIT = 60
 
 @contextmanager
 def open_run(
-    params: Params, run_id: str | None, records: Sequence[StepRecord], lock: Path
+    stage: str, params: Params, run_id: str | None, records: Sequence[StepRecord], lock: Path
 ) -> Iterator[RunRecord]:
     """Send the record of a training while it grows, and close its run at the end.
 
@@ -43,12 +44,13 @@ def open_run(
     continues, it sends all its steps.
 
     Args:
+        stage: the stage that trains.
         params: of the pipeline.
         run_id: the run that a resumed training continues, if its saved state names one.
         records: steps of earlier processes.
         lock: file that this process locks while it trains.
     """
-    record = RunRecord.begin(params, records)
+    record = RunRecord.begin(stage, params, records)
     record.run_id = run_id
     record.tags |= {HOST: socket.gethostname(), LOCK: str(lock.resolve())}
     shutil.rmtree(_folder(record), ignore_errors=True)  # this training sends all of it
@@ -70,17 +72,17 @@ def open_run(
             raise bug
 
 
-def publish(params: Params, model: Path, report: str | None = None) -> None:
+def publish(stage: str, params: Params, report: str | None = None) -> None:
     """Bring the run of a result to what its files say; make the run again if it is lost.
 
     Args:
+        stage: the stage that trained; its model is evaluated.
         params: of the pipeline.
-        model: the model folder, for which the stage `evaluate` has run.
         report: the HTML page, if it is written yet.
     """
     with _UNSENT_LOCK:
-        waiting = RunRecord.load(UNSENT / digest(model))
-        record = waiting or RunRecord.from_files(params, model)
+        waiting = RunRecord.load(UNSENT / digest(TRAININGS[stage].model))
+        record = waiting or RunRecord.from_files(stage, params)
         record.add_evaluation(params, report)
         if Uploader(record).try_to_send():
             shutil.rmtree(_folder(record), ignore_errors=True)

@@ -133,8 +133,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: dict[s
     for stage in ("pretrain", "evaluate"):
         texts[f"metrics/{stage}.json"] = json.dumps(reference["default"][stage])
     texts |= {
-        figures.CURVE: "step,tokens,loss_val\n0,2048,9.10391\n10,20480,8.2\n",
-        figures.SAMPLES: "床前明月光\n\n白日依山盡\n",
+        figures.PRETRAINED.curve: "step,tokens,loss_val\n0,2048,9.10391\n10,20480,8.2\n",
+        figures.PRETRAINED.samples: "床前明月光\n\n白日依山盡\n",
         "README.md": "loss <!-- fig: default.evaluate.nats_per_character .2f -->0<!-- /fig -->\n",
         "README.zh.md": "",
         "docs/data.md": "",
@@ -170,6 +170,26 @@ def test_figures_of_the_workspace_name_commit_and_machine(workspace: Path) -> No
     assert workspace == Path.cwd()
 
 
+def test_a_finetuned_model_has_an_entry_if_it_is_there_and_else_keeps_it(workspace: Path) -> None:
+    kept = {"measured": {"commit": "def5678"}}
+    assert "finetuned" not in figures.collect({})
+    assert figures.collect({"finetuned": kept})["finetuned"] == kept
+    texts = {
+        "metrics/finetune.json": '{"tokens": 7}',
+        figures.FINETUNED.evaluation: '{"nats_per_character": 4.5, "perplexity": 90}',
+        figures.FINETUNED.curve: "step,tokens,loss_val\n0,2048,4.7\n",
+        figures.FINETUNED.samples: "白日依山盡\n",
+    }
+    for path, text in texts.items():
+        (workspace / path).parent.mkdir(parents=True, exist_ok=True)
+        (workspace / path).write_text(text, encoding="utf-8")
+    found = figures.collect({"finetuned": kept})["finetuned"]
+    assert found["measured"]["commit"] == _git("rev-parse", "HEAD")[:7]
+    assert found["finetune"] == {"tokens": 7}
+    assert found["evaluate"]["nats_per_character"] == 4.5
+    assert found["poem"] == "白日依山盡"
+
+
 def test_unchanged_figures_keep_the_commit_that_they_name(workspace: Path) -> None:
     known = figures.collect({})
     known["default"]["measured"]["commit"] = "abc1234"
@@ -201,7 +221,7 @@ def test_a_wrong_page_leaves_all_files_alone(workspace: Path) -> None:
 
 
 def test_a_missing_figure_is_named(workspace: Path) -> None:
-    (workspace / figures.SAMPLES).unlink()
+    (workspace / figures.PRETRAINED.samples).unlink()
     with pytest.raises(NanopoetError, match=r"data/samples\.txt: no such file; run `make repro`"):
         figures.collect({})
 

@@ -16,6 +16,7 @@ from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training.resume import restore_state, save_state
+from nanopoet.training.task import pretraining
 from nanopoet.training.trainer import Trainer, build_model
 from tests.support.params import CLASSIC, MODERN, SMALL
 
@@ -45,7 +46,9 @@ def start(write_params: Callable[..., Path], poems: list[Poem], arrays: TokenArr
             write_params(**SMALL | {"pretrain": SMALL["pretrain"] | recipe | changes})
         ).pretrain
         model = build_model(tokenizer.vocab_size, params)
-        return Trainer(model, arrays.tokens, arrays.tokens, tokenizer, params)
+        return Trainer(
+            model, pretraining(arrays.tokens, arrays.tokens, tokenizer, params), tokenizer, params
+        )
 
     return fresh
 

@@ -16,7 +16,7 @@ import pytest
 from nanopoet.common.yaml import read_yaml
 from nanopoet.corpus.poems import write_poems
 from tests.support import browser
-from tests.support.params import SMALL
+from tests.support.params import FINETUNING, SMALL
 from tests.support.poems import make_poems
 from tests.support.project import Project
 from tests.support.yaml import write_yaml
@@ -35,7 +35,8 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     write_poems(project.folder / "mine.jsonl", make_poems(300))
     pipeline = project.folder / "dvc.yaml"
     stages = read_yaml(pipeline)
-    del stages["stages"]["fetch"]  # `dvc exp apply` needs the outs of all stages
+    for stage in ("fetch", *FINETUNING):  # `dvc exp apply` needs the outs of all stages
+        del stages["stages"][stage]
     write_yaml(pipeline, stages)
     project.set(pretrain={"max_steps": 40, "eval_every": 10})
     assert project.run("tools.dvc_plots_page").returncode == 0

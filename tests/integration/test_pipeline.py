@@ -10,7 +10,7 @@ import pytest
 from nanopoet.common.yaml import read_yaml
 from nanopoet.corpus.poems import write_poems
 from nanopoet.params import load_params
-from tests.support.params import SMALL, STAGES
+from tests.support.params import FINETUNING, SMALL, STAGES
 from tests.support.poems import make_poems
 from tests.support.project import Project
 
@@ -55,6 +55,7 @@ def test_the_run_is_tracked(project: Project) -> None:
     assert run["params"] == {
         f"{section}.{leaf}": str(value)
         for section, leaves in params.items()
+        if section != "finetune"
         for leaf, value in leaves.items()
     }
     assert [step for step, _ in run["val"]] == [0, 2, 4, 5]
@@ -113,7 +114,7 @@ def test_elsewhere_it_gives_the_same_bytes(project: Project, tmp_path: Path) -> 
         "HOME": str(tmp_path),
     }
     elsewhere.umask = 0o077
-    assert sorted(elsewhere.repro()) == sorted(STAGES)
+    assert sorted(elsewhere.repro("report", FINETUNING[-1])) == sorted([*STAGES, *FINETUNING])
     assert _outs(elsewhere) == _outs(project)
 
 

@@ -14,12 +14,14 @@ from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import read_json
 from nanopoet.corpus.poems import load_duplicates, read_poems, read_texts
 from nanopoet.models.checkpoint import load_model, save_model
-from nanopoet.params import PretrainParams, load_params
+from nanopoet.param_sections import PretrainParams
+from nanopoet.params import load_params
 from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training.history import read_history
 from nanopoet.training.resume import restore_state
+from nanopoet.training.task import pretraining
 from nanopoet.training.trainer import Trainer, build_model
 from tests.support.params import SMALL
 from tests.support.poems import make_poems
@@ -125,7 +127,12 @@ def test_a_pickle_among_the_states_of_a_training_is_passed_over(
     digest = hashlib.sha256((scratch / "bomb").read_bytes()).hexdigest()
     shutil.move(scratch / "bomb", scratch / f"step_00000003.{digest}.safetensors")
     tokenizer, params = CharTokenizer.load(folder / "poet/vocab.json"), _recipe()
-    trainer = Trainer(build_model(tokenizer.vocab_size, params), tokens, tokens, tokenizer, params)
+    trainer = Trainer(
+        build_model(tokenizer.vocab_size, params),
+        pretraining(tokens, tokens, tokenizer, params),
+        tokenizer,
+        params,
+    )
     assert restore_state(scratch, trainer) is None
     assert trainer.step == 0
     assert not sign.exists()

@@ -27,7 +27,7 @@ UNKNOWN_CHARACTERS = "x0\u0000▁月あ\u0302𠮸"
 @cache
 def tricky_tokenizer() -> CharTokenizer:
     """Make a vocabulary of `TRICKY` and of poems."""
-    poems = "".join(poem["content"] for poem in make_poems(50)).replace("月", "")
+    poems = "".join("".join(poem.values()) for poem in make_poems(50)).replace("月", "")  # type: ignore[arg-type]
     return CharTokenizer.from_characters(TRICKY + poems)
 
 

@@ -23,6 +23,18 @@ SMALL: dict[str, dict[str, Any]] = {
         "device": "cpu",
         "precision": "fp32",
     },
+    "finetune": {
+        "max_steps": 6,
+        "batch_size": 4,
+        "lr": 1e-2,
+        "embedding_lr": 1e-1,
+        "muon_lr": 5e-2,
+        "warmup_steps": 1,
+        "eval_every": 2,
+        "eval_windows": 4,
+        "sample_requests": [{"author": "無名", "style": "樂府1", "title": ""}],
+        "sample_length": 20,
+    },
     "evaluate": {
         "context": 8,
         "batch_size": 4,
@@ -36,6 +48,9 @@ SMALL: dict[str, dict[str, Any]] = {
 
 STAGES = ["load", "split", "tokenize", "encode", "pretrain", "baseline", "evaluate", "report"]
 """Stages that run on a user's own corpus, which needs no `fetch`."""
+
+FINETUNING = ["finetune", "evaluate_finetuned", "report_finetuned"]
+"""Stages that follow if they are asked for."""
 
 MODERN = {
     "separators": True,

@@ -98,9 +98,9 @@ class Project:
             umask=self.umask,
         )
 
-    def repro(self, target: str = "report") -> list[str]:
-        """Run `dvc repro` and return the stages that ran."""
-        done = self.run("dvc", "repro", target)
+    def repro(self, *targets: str) -> list[str]:
+        """Run `dvc repro` up to `report` or other targets, and return the stages that ran."""
+        done = self.run("dvc", "repro", *(targets or ("report",)))
         assert done.returncode == 0, done.stdout + done.stderr
         return [
             line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running")

@@ -10,10 +10,11 @@ from tests.support.project import ROOT
 
 LAYERS = [
     ["nanopoet/common", "nanopoet/ops"],
-    ["nanopoet/params", "nanopoet/prosody"],
-    ["nanopoet/recipes", "nanopoet/corpus"],
-    ["nanopoet/tokens"],
+    ["nanopoet/param_sections", "nanopoet/prosody"],
+    ["nanopoet/params", "nanopoet/corpus"],
+    ["nanopoet/recipes", "nanopoet/tokens"],
     ["nanopoet/models"],
+    ["nanopoet/writing"],
     ["nanopoet/training", "nanopoet/evaluation", "nanopoet/export"],
     ["nanopoet/report", "nanopoet/app"],
     ["nanopoet/__init__", "nanopoet/__main__"],

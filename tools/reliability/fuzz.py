@@ -38,8 +38,8 @@ with atheris.instrument_imports(include=["nanopoet", "yaml"]):
     from nanopoet.tokens.tokenizer import CharTokenizer
     from nanopoet.training.history import StepRecord, read_history, write_history
     from nanopoet.training.resume import restore_state, save_state
-    from nanopoet.training.trainer import Trainer, build_model
-
+    from nanopoet.training.task import pretraining
+from nanopoet.training.trainer import Trainer, build_model
 from tests.support.params import SMALL
 from tests.support.poems import make_poems
 from tests.support.project import ROOT
@@ -51,7 +51,12 @@ RECIPE = load_params(ROOT / "params.yaml").pretrain.model_copy(update=SMALL["pre
 
 def _trainer() -> Trainer:
     tokens = encode_poems(POEMS, TOKENIZER, separate=True).tokens
-    return Trainer(build_model(TOKENIZER.vocab_size, RECIPE), tokens, tokens, TOKENIZER, RECIPE)
+    return Trainer(
+        build_model(TOKENIZER.vocab_size, RECIPE),
+        pretraining(tokens, tokens, TOKENIZER, RECIPE),
+        TOKENIZER,
+        RECIPE,
+    )
 
 
 @cache

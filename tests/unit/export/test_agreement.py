@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.export import compare
+from nanopoet.corpus.poems import Poem
 from nanopoet.models.checkpoint import save_model
 from nanopoet.tokens.tokenizer import CharTokenizer
 from tests.support.export import random_model, tricky_tokenizer
@@ -14,22 +15,30 @@ from tests.support.project import ROOT
 
 
 @pytest.mark.parametrize(
-    ("architecture", "sizes"),
+    ("architecture", "sizes", "takes_fields"),
     [
-        ("modern", {}),
-        ("modern", {"emb_size": 30, "head_num": 3}),
-        ("modern", {"emb_size": 48, "head_num": 4, "kv_head_num": 2}),
-        ("modern", {"emb_size": 30, "head_num": 3, "kv_head_num": 1}),
-        ("modern", {"emb_size": 32, "head_num": 1, "layer_num": 1, "mlp_size": 7}),
-        ("classic", {}),
-        ("classic", {"emb_size": 30, "head_num": 3}),
-        ("classic", {"emb_size": 32, "head_num": 1, "layer_num": 1}),
+        ("modern", {}, False),
+        ("modern", {"emb_size": 30, "head_num": 3}, True),
+        ("modern", {"emb_size": 48, "head_num": 4, "kv_head_num": 2}, False),
+        ("modern", {"emb_size": 30, "head_num": 3, "kv_head_num": 1}, True),
+        ("modern", {"emb_size": 32, "head_num": 1, "layer_num": 1, "mlp_size": 7}, False),
+        ("classic", {}, False),
+        ("classic", {"emb_size": 30, "head_num": 3}, True),
+        ("classic", {"emb_size": 32, "head_num": 1, "layer_num": 1}, False),
     ],
 )
-def test_logits_and_poems_agree(architecture: str, sizes: dict[str, int]) -> None:
+def test_logits_and_poems_agree(
+    architecture: str,
+    sizes: dict[str, int],
+    takes_fields: bool,
+) -> None:
     tokenizer = tricky_tokenizer()
-    poems = [poem["content"].replace("月", "") for poem in make_poems(20)]
-    figures = compare(random_model(architecture, tokenizer, **sizes), tokenizer, poems, count=6)
+    poems = [
+        Poem(**poem | {"content": poem["content"].replace("月", "")}) for poem in make_poems(20)
+    ]
+    model = random_model(architecture, tokenizer, **sizes)
+    model.takes_fields = takes_fields
+    figures = compare(model, tokenizer, poems, count=6)
     assert figures.pop("transformers_logit_difference") < 1e-4
     assert (architecture == "modern") == ("llama_cpp_written_alike" in figures)
     if architecture == "modern":

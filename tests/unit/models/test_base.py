@@ -9,6 +9,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from nanopoet.models.base import LanguageModel
 from nanopoet.models.kv_cache import KVCache
 from nanopoet.models.registry import make_model
+from nanopoet.tokens.tokenizer import PADDING_ID
 from tests.support.models import CONFIGS
 
 
@@ -64,6 +65,18 @@ def test_shapes_and_losses(model: LanguageModel) -> None:
     torch.testing.assert_close(model.loss(idx, targets), expected.mean())
     torch.testing.assert_close(model.token_losses(idx, targets), expected)
     assert model(idx)[1] is None
+
+
+def test_padding_has_no_loss_in_a_model_that_takes_fields(model: LanguageModel) -> None:
+    idx, targets = torch.randint(30, (2, 3, 8))
+    targets[0, 3] = PADDING_ID
+    model.takes_fields = True
+    expected = model.token_losses(idx, targets)
+    assert (expected == 0).tolist() == (targets == PADDING_ID).tolist()
+    loss = model.loss(idx, targets)
+    torch.testing.assert_close(loss, expected.mean())
+    model.takes_fields = False
+    assert model.loss(idx, targets) > loss
 
 
 def test_the_chunked_loss_has_the_gradient_of_the_plain_one(model: LanguageModel) -> None:

@@ -89,7 +89,7 @@ def test_drawing_again_leaves_the_other_draws_and_the_shares_of_characters() -> 
     logits = torch.linspace(0, 2, 30).expand(50_000, -1)
     points = torch.rand(50_000, 1, generator=torch.Generator().manual_seed(3))
     draw = partial(_sample, temperature=1.0, top_k=None, top_p=1.0)
-    first, ids = draw(logits, points), _sample_text(draw, logits.clone(), points)
+    first, ids = draw(logits, points), _sample_text(draw, logits.clone(), points, BEGIN_ID)
     special = (first >= SPECIAL.start) & (first < SPECIAL.stop)
     assert torch.equal(ids[~special], first[~special])
     expected = logits[0].softmax(dim=-1)

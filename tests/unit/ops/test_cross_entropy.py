@@ -50,6 +50,18 @@ def test_large_logits_do_not_overflow() -> None:
     assert gradient.tolist() == [[1.0, -1.0]]
 
 
+def test_a_row_without_a_target_has_no_loss_and_no_gradient() -> None:
+    x, weight = torch.randn(6, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
+    targets = torch.tensor([3, 1, 8, 1, 0, 1])
+    loss = linear_cross_entropy(x, weight, None, targets, no_target=1)
+    counts = targets != 1
+    expected = torch.nn.functional.cross_entropy((x @ weight.t())[counts], targets[counts]) / 2
+    assert loss.item() == pytest.approx(expected.item())
+    [gradient] = torch.autograd.grad(loss, x)
+    assert (gradient[~counts] == 0).all()
+    assert torch.allclose(gradient, torch.autograd.grad(expected, x)[0], atol=1e-6)
+
+
 def test_the_logits_of_all_rows_never_exist_at_once() -> None:
     parts = [part.stop - part.start for part in cross_entropy.row_parts(torch.empty(5000, 1))]
     assert max(parts) == 1024

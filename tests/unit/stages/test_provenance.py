@@ -46,13 +46,13 @@ def test_in_a_larger_repository_the_project_s_own_file_counts(
     own = write_params().rename(sub / "params.yaml")
     _commit(tmp_path / "big")
     monkeypatch.chdir(sub)
-    name, tags = name_and_tags(load_params(own))
+    name, tags = name_and_tags("pretrain", load_params(own))
     assert name == f"params.yaml at {tags['git.commit'][:8]}"
     assert tags[DIFFERENCES].startswith("nothing (")
     assert tags["git.dirty"] == "false"
     changed = load_params(write_params(pretrain={"lr": 0.5}).rename(own))
     (tmp_path / "big" / "else.txt").write_text("not of this project")
-    name, tags = name_and_tags(changed)
+    name, tags = name_and_tags("pretrain", changed)
     assert name == "lr=0.5"
     assert tags[DIFFERENCES].startswith("pretrain.lr=0.5 (")
     assert tags["git.dirty"] == "true"
@@ -83,7 +83,7 @@ def test_a_committed_file_that_cannot_be_compared_is_no_difference_and_no_error(
         (tmp_path / "params.yaml").write_bytes(committed)
     _commit(tmp_path)
     monkeypatch.chdir(tmp_path)
-    name, tags = name_and_tags(load_params(write_params()))
+    name, tags = name_and_tags("pretrain", load_params(write_params()))
     if committed == b"load:\n  source: \xff\n":  # sections and params that it lacks differ
         assert name.endswith(" more")
         return
@@ -97,13 +97,16 @@ def test_without_a_commit_or_without_git_the_name_says_so(
     params = load_params(write_params())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    expected: tuple[str, dict[str, str]] = ("params.yaml at no known commit", {})
-    assert name_and_tags(params) == expected
+    expected: tuple[str, dict[str, str]] = (
+        "params.yaml at no known commit",
+        {"nanopoet.stage": "pretrain"},
+    )
+    assert name_and_tags("pretrain", params) == expected
     _git(tmp_path, "init")
     _git(tmp_path, "add", "params.yaml")  # the index is no commit
-    assert name_and_tags(params) == expected
+    assert name_and_tags("pretrain", params) == expected
     monkeypatch.setenv("PATH", "")
-    assert name_and_tags(params) == expected
+    assert name_and_tags("pretrain", params) == expected
 
 
 def test_characters_are_read_as_utf_8_whatever_the_locale(
@@ -116,6 +119,6 @@ def test_characters_are_read_as_utf_8_whatever_the_locale(
     before = locale.setlocale(locale.LC_CTYPE)
     locale.setlocale(locale.LC_CTYPE, "C")  # ASCII, even where Python started with UTF-8
     try:
-        assert name_and_tags(load_params(path))[1][DIFFERENCES].startswith("nothing (")
+        assert name_and_tags("pretrain", load_params(path))[1][DIFFERENCES].startswith("nothing (")
     finally:
         locale.setlocale(locale.LC_CTYPE, before)

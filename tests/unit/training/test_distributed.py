@@ -30,6 +30,7 @@ from nanopoet.params import load_params
 from nanopoet.training.resume import broadcast_state, restore_state, save_state
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.training.task import pretraining
 from nanopoet.training.trainer import Trainer, build_model
 from stages.runner import run
 from tests.support.poems import make_poems
@@ -44,7 +45,7 @@ def main():
         tokenizer = CharTokenizer(poems)
         tokens = encode_poems(poems, tokenizer, separate=True).tokens
         model = build_model(tokenizer.vocab_size, params)
-        trainer = Trainer(model, tokens, tokens, tokenizer, params)
+        trainer = Trainer(model, pretraining(tokens, tokens, tokenizer, params), tokenizer, params)
         scratch, first = Path("scratch"), distributed.rank() == 0
         scratch.mkdir(exist_ok=True)
         if first:

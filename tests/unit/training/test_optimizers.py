@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from nanopoet.models.base import LanguageModel
-from nanopoet.params import PretrainParams, load_params
+from nanopoet.param_sections import PretrainParams
+from nanopoet.params import load_params
 from nanopoet.training.feature_adamw import FeatureAdamW
 from nanopoet.training.muon import NS_STEPS, Muon, orthogonal
 from nanopoet.training.optimizers import lr_factor, make_optimizers

@@ -29,6 +29,7 @@ from nanopoet.training.resume import (
     save_state,
     scratch_folder,
 )
+from nanopoet.training.task import pretraining
 from nanopoet.training.trainer import Trainer, build_model
 from tests.support.params import SMALL
 from tests.support.project import ROOT, Project
@@ -45,7 +46,12 @@ def start(write_params: Callable[..., Path], poems: list[Poem]) -> Start:
     tokens = encode_poems(poems, tokenizer, separate=True).tokens
 
     def fresh() -> Trainer:
-        return Trainer(build_model(tokenizer.vocab_size, params), tokens, tokens, tokenizer, params)
+        return Trainer(
+            build_model(tokenizer.vocab_size, params),
+            pretraining(tokens, tokens, tokenizer, params),
+            tokenizer,
+            params,
+        )
 
     return fresh
 
@@ -85,7 +91,7 @@ def test_compiled_it_ends_with_the_same_weights_too(start: Start, scratch: Path)
         plain = start()
         params = plain.params.model_copy(update={"compile": "on"})
         model = build_model(plain.tokenizer.vocab_size, params)
-        return Trainer(model, plain._train_tokens, plain._train_tokens, plain.tokenizer, params)
+        return Trainer(model, plain.task, plain.tokenizer, params)
 
     whole = compiled()
     list(whole)

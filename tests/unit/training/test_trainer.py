@@ -10,10 +10,12 @@ from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.corpus.poems import Poem
 from nanopoet.models.base import LanguageModel
 from nanopoet.ops.linear import CAN_PACK, Linear
-from nanopoet.params import PretrainParams, load_params
+from nanopoet.param_sections import PretrainParams
+from nanopoet.params import load_params
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training.history import StepRecord, read_history, write_history
+from nanopoet.training.task import pretraining
 from nanopoet.training.trainer import Trainer, build_model
 from tests.support.params import CLASSIC, MODERN, SMALL
 from tests.support.poems import make_poems
@@ -36,7 +38,11 @@ def run(write_params: Callable[..., Path], poems: list[Poem]) -> Train:
             for part in (poems, make_poems(40, seed=1))
         )
         model = build_model(tokenizer.vocab_size, params)
-        return model, list(Trainer(model, train, val[:val_length], tokenizer, params))
+        return model, list(
+            Trainer(
+                model, pretraining(train, val[:val_length], tokenizer, params), tokenizer, params
+            )
+        )
 
     return go
 

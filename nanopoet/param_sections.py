@@ -1,0 +1,232 @@
+"""The parameters of params.yaml: one class per section, one section per stage.
+
+The text under each parameter says what it means; its type and limits are checked when it is read.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class FetchParams(_Section):
+    """The corpus archive to download."""
+
+    package: str = Field(pattern=r"^(@[a-z0-9._-]+/)?[a-z0-9][a-z0-9._-]*$")
+    """Name of the corpus package on the npm registry."""
+    version: str = Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]*$")
+    """Exact version of the package."""
+    integrity: str = Field(pattern=r"^sha512-[A-Za-z0-9+/]{86}==$")
+    """Digest of the archive in the notation of the registry: `sha512-` and base64."""
+
+
+class LoadParams(_Section):
+    """The poems to read."""
+
+    source: str = Field(min_length=1)
+    """Path of the corpus: the downloaded archive, a `.jsonl` of your own, or a folder in the layout
+    of the archive."""
+    script: Literal["keep", "traditional", "simplified"]
+    """Script of content, title and author. `keep` leaves all as it is. With `traditional` or
+    `simplified`, OpenCC converts texts that contain characters of the other script."""
+
+
+class SplitParams(_Section):
+    """The division of the poems into a training and a validation part."""
+
+    val_every: int = Field(ge=2)
+    """Poems are sorted by style, and every n-th goes to validation, the first one included."""
+    duplicates: Literal["ignore", "together"]
+    """Treatment of validation poems that have a duplicate or near-duplicate in the training part.
+    `ignore` leaves them where `val_every` puts them; `together` moves them to the training part."""
+
+
+class EncodeParams(_Section):
+    """The conversion of poems to token ids."""
+
+    separators: bool
+    """A BEGIN token before each poem. With it the model learns where poems begin and end."""
+
+
+_OPTIONS = "standalone|nproc-per-node|nnodes|node-rank|master-addr|master-port"
+_OPTIONS += "|rdzv-backend|rdzv-endpoint|rdzv-id"
+_TORCHRUN = rf"^( *--({_OPTIONS})( [A-Za-z0-9_.:-]*[A-Za-z0-9_.:])?)*$"
+"""Allows numbers of processes and their meeting point only: `torchrun` can start any program."""
+
+
+class PretrainParams(_Section):
+    """The model and its training."""
+
+    architecture: Literal["classic", "modern"]
+    """`classic` is the GPT of the teaching notebook; `modern` has RoPE, RMSNorm and SwiGLU."""
+    emb_size: int = Field(ge=1)
+    """Width C of the residual stream."""
+    block_size: int = Field(ge=1)
+    """Length T of a training window in tokens, and the longest context of the model."""
+    layer_num: int = Field(ge=1)
+    """Number of transformer blocks."""
+    head_num: int = Field(ge=1)
+    """Number of attention heads per block; divides `emb_size`."""
+    kv_head_num: int = Field(ge=1)
+    """Number of key and value heads per `modern` block; divides `head_num`. Fewer heads make
+    single-token decoding faster. `classic` has as many as `head_num`."""
+    previous_token_heads: list[Annotated[int, Field(ge=1)]]
+    """Heads in the first block of a `modern` model that begin training by attending to an earlier
+    token, given as distances in tokens: `[1, 2]` is one head for the previous token and one for the
+    token before it. `[]` for no such head."""
+    mlp_size: int = Field(ge=1)
+    """Hidden width of the MLP in a `modern` block; `classic` has four times `emb_size`."""
+    dropout: float = Field(ge=0, lt=1)
+    """Probability of zeroing an activation in training."""
+    max_steps: int = Field(ge=1)
+    """Number of optimizer steps."""
+    batch_size: int = Field(ge=1)
+    """Training windows per step."""
+    windows: Literal["random", "epochs"]
+    """Positions of the training windows. `random` draws each independently. `epochs` lays windows
+    side by side, uses each once per epoch, and fills a batch from all over the training part."""
+    micro_batch_size: int = Field(ge=1)
+    """Windows per forward pass; divides `batch_size`. The gradients of a step are summed, so a
+    smaller value saves memory and does not change the result."""
+    activation_checkpointing: bool
+    """Recomputation of the activations of a block in the backward pass instead of storing them.
+    It saves memory, takes about a third more time, and does not change the result."""
+    optimizer: Literal["adamw", "muon"]
+    """`adamw` for all weights, or `muon` for the matrices of the blocks and AdamW for the rest."""
+    lr: float = Field(gt=0)
+    """Peak learning rate of AdamW, except for the token embedding."""
+    embedding_lr: float = Field(gt=0)
+    """Peak learning rate of the token embedding."""
+    character_features: list[Literal["radical", "rhyme", "tone"]]
+    """Properties by which characters share what they learn. A step also moves the embeddings and
+    output weights of all characters that have the same radical, rhyme group or tone. `[]` for
+    none."""
+    muon_lr: float = Field(gt=0)
+    """Peak learning rate of Muon; unused if `optimizer` is `adamw`."""
+    muon_momentum: float = Field(ge=0, lt=1)
+    """Decay rate of Muon's average of gradients."""
+    beta1: float = Field(ge=0, lt=1)
+    """Decay rate of AdamW's average of gradients."""
+    beta2: float = Field(ge=0, lt=1)
+    """Decay rate of AdamW's average of squared gradients."""
+    weight_decay: float = Field(ge=0)
+    """Decoupled weight decay; a step applies it times the learning rate."""
+    warmup_steps: int = Field(ge=0)
+    """Steps in which the learning rates rise linearly to their peaks."""
+    decay: float = Field(ge=0, le=1)
+    """Share of `max_steps`, at the end, in which the learning rates fall linearly to zero."""
+    eval_every: int = Field(ge=1)
+    """Steps between two evaluations: the validation loss, and a sample for each prompt."""
+    eval_windows: int = Field(ge=1)
+    """Validation windows per evaluation, spread evenly over the validation part."""
+    sample_prompts: list[Annotated[str, Field(pattern=r"^[^\s'\"]*$")]] = Field(min_length=1)
+    """Beginnings of the samples, without spaces and quotes; `""` lets the model begin."""
+    sample_length: int = Field(ge=1)
+    """Most characters that a sample gets after its prompt."""
+    checkpoint_every: int = Field(ge=1)
+    """Steps between two saved states, from which an interrupted training resumes."""
+    torchrun: str = Field(pattern=_TORCHRUN)
+    """Options for `torchrun`, such as `--standalone --nproc-per-node 2`, to train with several
+    processes; empty for one process. Batches and their order stay the same (docs/scaling.md)."""
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    """Device to train on; `auto` takes the first of cuda, mps and cpu that is there."""
+    precision: Literal["auto", "fp32", "bf16"]
+    """Precision of matmuls; `auto` takes bf16 if the hardware has instructions for it."""
+    compile: Literal["auto", "on", "off"]
+    """Compilation of the training step with `torch.compile`; `auto` does so if it works here
+    and the training takes minutes."""
+    seed: int = Field(ge=0, lt=2**32)
+    """Random seed of the initial weights, the batches, dropout and the samples."""
+
+
+class RequestParams(_Section):
+    """A poem to ask for; an empty field is left out."""
+
+    author: str
+    style: str
+    title: str
+
+
+class FinetuneParams(_Section):
+    """The training that goes on from the pretrained model, on poems with author, style and title.
+
+    What is not named here is as in `pretrain`.
+    """
+
+    field_dropout: float = Field(ge=0, le=1)
+    """Probability to leave out author, style or title, drawn for each poem in each epoch."""
+    loss_on: Literal["all", "content"]
+    """Characters that are learned: `all`, or those of the `content` alone."""
+    max_steps: int = Field(ge=1)
+    """Number of optimizer steps."""
+    batch_size: int = Field(ge=1)
+    """Rows per step; each holds whole poems."""
+    lr: float = Field(gt=0)
+    """As `pretrain.lr`."""
+    embedding_lr: float = Field(gt=0)
+    """As `pretrain.embedding_lr`."""
+    muon_lr: float = Field(gt=0)
+    """As `pretrain.muon_lr`."""
+    warmup_steps: int = Field(ge=0)
+    """As `pretrain.warmup_steps`."""
+    decay: float = Field(ge=0, le=1)
+    """As `pretrain.decay`."""
+    eval_every: int = Field(ge=1)
+    """Steps between two evaluations: the validation loss, and a poem for each request."""
+    eval_windows: int = Field(ge=1)
+    """Validation poems per evaluation, spread evenly."""
+    sample_requests: list[RequestParams] = Field(min_length=1)
+    """Poems to ask for at each evaluation."""
+    sample_length: int = Field(ge=1)
+    """Most characters of such a poem."""
+    checkpoint_every: int = Field(ge=1)
+    """As `pretrain.checkpoint_every`."""
+    seed: int = Field(ge=0, lt=2**32)
+    """Random seed of the batches, dropout and the samples."""
+
+
+class BaselineParams(_Section):
+    """The n-gram model to compare with."""
+
+    order: int = Field(ge=1, le=8)
+    """Number n of characters in the longest n-gram."""
+
+
+class EvaluateParams(_Section):
+    """The evaluation of the trained model on the validation part and of its poems."""
+
+    context: int = Field(ge=0)
+    """Fewest characters of context for a scored character, except at the very beginning; less than
+    `pretrain.block_size`."""
+    batch_size: int = Field(ge=1)
+    """Windows per forward pass."""
+    sample_count: int = Field(ge=1)
+    """Number of poems to write, and of validation and n-gram poems to judge beside them."""
+    sample_length: int = Field(ge=1)
+    """Most characters of a poem; longer ones are cut."""
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    """Device to compute on, as `pretrain.device`."""
+    precision: Literal["auto", "fp32", "bf16"]
+    """Precision of matmuls, as `pretrain.precision`."""
+    temperature: float = Field(gt=0)
+    """Divisor of the logits before sampling; below 1 favours likely characters."""
+    seed: int = Field(ge=0, lt=2**32)
+    """Random seed of the samples and of the confidence intervals."""
+
+
+class Params(_Section):
+    """All parameters of params.yaml."""
+
+    fetch: FetchParams
+    load: LoadParams
+    split: SplitParams
+    encode: EncodeParams
+    pretrain: PretrainParams
+    finetune: FinetuneParams
+    baseline: BaselineParams
+    evaluate: EvaluateParams

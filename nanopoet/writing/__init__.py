@@ -1,0 +1,1 @@
+"""Writing of poems that are what was asked for."""

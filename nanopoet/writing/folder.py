@@ -1,0 +1,54 @@
+"""Poems for requests from a model folder, in one call."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from nanopoet.models.base import LanguageModel
+from nanopoet.models.checkpoint import load_model
+from nanopoet.models.sampling import Sampling
+from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.writing.catalogue import CATALOGUE, Catalogue
+from nanopoet.writing.request import Request
+from nanopoet.writing.write import write_poems
+
+Poet = tuple[LanguageModel, CharTokenizer, Catalogue | None]
+"""A model, its vocabulary, and the authors and tunes that it knows if it takes fields."""
+
+
+def load_poet(folder: str | Path) -> Poet:
+    """Read a model folder, with the catalogue of a finetuned model.
+
+    Raises:
+        FileError: a file is missing or damaged.
+    """
+    model, tokenizer = load_model(folder)
+    catalogue = Catalogue.load(Path(folder) / CATALOGUE) if model.takes_fields else None
+    return model, tokenizer, catalogue
+
+
+def write(model: str | Path = "models/finetuned", **wishes: Any) -> list[str]:
+    """Write poems that are what is asked for.
+
+    `nanopoet.write(form="七绝", author="李白", title="月夜", keep_rules=True, count=3)` writes
+    three poems. A model is read once, and again if its folder changes.
+
+    Args:
+        model: a model folder.
+        wishes: fields of `Request` and parameters of `Sampling`, by name.
+
+    Raises:
+        NanopoetError: a wish is unknown or out of range, no poem can be so, or the folder holds no
+            model.
+    """
+    asked = {name: value for name, value in wishes.items() if name not in Sampling.model_fields}
+    request = Request.read(asked)
+    sampling = Sampling.read({n: value for n, value in wishes.items() if n not in asked})
+    config = Path(model) / "config.json"
+    changed = config.stat().st_mtime_ns if config.exists() else 0
+    return write_poems(*_read_once(str(model), changed), request, sampling)
+
+
+@lru_cache(maxsize=1)
+def _read_once(folder: str, _changed: int) -> Poet:
+    return load_poet(folder)

@@ -1,0 +1,184 @@
+"""Words that must occur in a poem, each within a line."""
+
+import math
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nanopoet.writing.rhymes import Rhymes, RhymeState
+from nanopoet.writing.rules import ImpossibleError
+from nanopoet.writing.shapes import Shape
+from nanopoet.writing.vocabulary import Vocabulary
+
+CONTINUED = 0.8
+"""How often a word that is begun is tried to be continued."""
+_OTHER = -1
+"""Stands for all characters that are in no word."""
+
+
+class KeywordState(NamedTuple):
+    """The part of the words that stands in the poem so far.
+
+    Attributes:
+        begun: the longest end of the line so far that begins a word.
+        due: numbers of the words that do not occur yet.
+        rhymes: the state of the rhymes; None without rhymes.
+    """
+
+    begun: tuple[int, ...]
+    due: frozenset[int]
+    rhymes: RhymeState | None
+
+
+_Ends = tuple[frozenset[int], ...]
+"""For each rhyme, the characters of words that may still end a line of it."""
+
+
+class Keywords:
+    """Lets all words occur. Whether they still can is computed for each slot, from the last back.
+
+    A word may end a line only if its last character rhymes. So this rule keeps the rhymes, too.
+
+    Args:
+        vocabulary: the characters.
+        shape: the lines.
+        domains: masks of the characters that each slot may have.
+        words: the words as ids.
+        costs: for each word, a guess at −log p of each character where the model may write it. It
+            is for look-ahead alone. With a bad guess, words come too early or too late unless
+            there are many particles.
+        rhymes: the rule of the rhymes, or None.
+
+    Raises:
+        ImpossibleError: the words do not fit.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        shape: Shape,
+        domains: Sequence[Tensor],
+        words: Sequence[Sequence[int]],
+        costs: Sequence[Sequence[float]],
+        rhymes: Rhymes | None = None,
+    ) -> None:
+        self._vocabulary, self._rhymes = vocabulary, rhymes
+        self._words = [tuple(word) for word in words]
+        self._prefixes = {word[:n] for word in self._words for n in range(len(word) + 1)}
+        self._begins = [place == 0 for _, place in shape.slots]
+        self._tokens = sorted({token for word in self._words for token in word})
+        self._others = vocabulary.han.clone()
+        self._others[self._tokens] = False
+        self._choices = [
+            [token for token in self._tokens if domain[token]]
+            + ([_OTHER] if (domain & self._others).any() else [])
+            for domain in domains
+        ]
+        self._costs = costs
+        self._room = [
+            [place + len(word) <= shape.lengths[line] for line, place in shape.slots]
+            for word in self._words
+        ]
+        self._feasible: dict[Hashable, bool] = {}
+        start = self.start()
+        if not self._can_end(0, start.begun, start.due, self._ends(start)):
+            listed = "、".join(map(vocabulary.tokenizer.decode, self._words))
+            raise ImpossibleError(
+                f"the keywords {listed} do not fit into the lines beside all else"
+            )
+
+    def start(self) -> KeywordState:
+        rhymes = self._rhymes.start() if self._rhymes else None
+        return KeywordState((), frozenset(range(len(self._words))), rhymes)
+
+    def allowed(self, state: Hashable, slot: int) -> Tensor:
+        assert isinstance(state, KeywordState)
+        rhyming = self._vocabulary.han
+        if self._rhymes:
+            rhyming = self._rhymes.allowed(state.rhymes, slot)
+        if not state.due:
+            return rhyming
+        ends = self._ends(state)
+        mask = torch.zeros_like(self._others)
+        for token in self._choices[slot]:
+            if self._can_end(slot + 1, *self._after(state.begun, state.due, slot, token), ends):
+                if token == _OTHER:
+                    mask |= self._others
+                else:
+                    mask[token] = True
+        return mask & rhyming
+
+    def advance(self, state: Hashable, slot: int, token: int) -> KeywordState:
+        assert isinstance(state, KeywordState)
+        rhymes = self._rhymes.advance(state.rhymes, slot, token) if self._rhymes else None
+        return KeywordState(*self._after(state.begun, state.due, slot, token), rhymes)
+
+    def log_potential(self, state: Hashable, slot: int) -> float:
+        assert isinstance(state, KeywordState)
+        guess = 0.0
+        for number in state.due:
+            begun = self._begun(state, number)
+            guess -= sum(self._costs[number][begun:])
+            # A word that is not begun may begin at each place that is left.
+            guess += 0 if begun else math.log(max(1, self._places(number, slot)))
+        return min(0.0, guess)
+
+    def hints(self, state: Hashable, slot: int) -> dict[int, float]:
+        """Try words so that they begin at each place about as often, and then go on."""
+        assert isinstance(state, KeywordState)
+        found: dict[int, float] = {}
+        for number in state.due:
+            word, begun = self._words[number], self._begun(state, number)
+            if begun and not self._begins[slot]:
+                found[word[begun]] = CONTINUED / len(state.due)
+            elif places := self._places(number, slot):
+                found[word[0]] = min(0.5, 1 / places) / len(state.due)
+        return found
+
+    def _begun(self, state: KeywordState, number: int) -> int:
+        """Return how many characters of a word stand at the end of the line so far."""
+        word = self._words[number]
+        return len(state.begun) if word[: len(state.begun)] == state.begun else 0
+
+    def _places(self, number: int, slot: int) -> int:
+        """Return at how many slots from one on a word has room in its line."""
+        return sum(self._room[number][slot:])
+
+    def _after(
+        self, begun: tuple[int, ...], due: frozenset[int], slot: int, token: int
+    ) -> tuple[tuple[int, ...], frozenset[int]]:
+        """Return what is begun and what is due after a character."""
+        text = (*(() if self._begins[slot] else begun), token)
+        left = (number for number in due if not _ends_in(text, self._words[number]))
+        while text not in self._prefixes:
+            text = text[1:]
+        return text, frozenset(left)
+
+    def _ends(self, state: KeywordState) -> _Ends:
+        if self._rhymes is None or state.rhymes is None:
+            return ()
+        return self._rhymes.left(state.rhymes, self._tokens)
+
+    def _can_end(self, slot: int, begun: tuple[int, ...], due: frozenset[int], ends: _Ends) -> bool:
+        """Tell whether the slots from one on have room for the words that are due."""
+        if not due:
+            return True
+        if slot == len(self._choices):
+            return False
+        key = slot, () if self._begins[slot] else begun, due, ends
+        known = self._feasible.get(key)
+        if known is None:
+            rhyme = self._rhymes.rhyme_of(slot) if self._rhymes else None
+            known = any(
+                self._can_end(slot + 1, *self._after(begun, due, slot, token), ends)
+                for token in self._choices[slot]
+                if rhyme is None or token == _OTHER or token in ends[rhyme]
+            )
+            self._feasible[key] = known
+        return known
+
+
+def _ends_in(text: tuple[int, ...], word: tuple[int, ...]) -> bool:
+    return text[-len(word) :] == word

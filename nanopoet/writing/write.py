@@ -1,0 +1,246 @@
+"""Writing of poems that are what a request says: the entry for the command, the page and Python.
+
+Three ways lead to a poem, and each has the distribution of the model on condition of the request:
+
+- A request that asks for no form is sampled as it is.
+- A request for a form, of a finetuned model, is tried by rejection: exact and fast, because such a
+  model keeps the form.
+- Any other request, and one that rejection does not satisfy soon, is written by particles. That is
+  approximate, and more exact the more particles there are.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+
+from nanopoet.common.errors import NanopoetError
+from nanopoet.models.base import LanguageModel
+from nanopoet.models.generate import COLDEST, evaluating, stream
+from nanopoet.models.sampling import Sampling
+from nanopoet.ops.linear import packed
+from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
+from nanopoet.writing.catalogue import Catalogue
+from nanopoet.writing.particles import write_populations
+from nanopoet.writing.rejection import write_attempts
+from nanopoet.writing.request import Request
+from nanopoet.writing.resolve import Plan, resolve
+
+PARTICLES = 16
+"""Particles of a poem by default."""
+TRIES = (1, 4, 16)
+"""Multiples of the particles with which a poem is tried, until one particle lives to its end."""
+ROWS = 256
+"""Texts that are written side by side, at most; more take more memory and no less time."""
+LEAST_ACCEPTED = 0.25
+"""Share of accepted attempts below which particles go on."""
+
+
+class Progress(NamedTuple):
+    """The poems of a request after a step.
+
+    Attributes:
+        poems: their texts so far. A later step may go back behind them.
+        finished: whether these are the poems.
+        notes: what was understood in another script, a sentence each.
+    """
+
+    poems: tuple[str, ...]
+    finished: bool
+    notes: tuple[str, ...] = ()
+
+
+def write_poems(
+    model: LanguageModel,
+    tokenizer: CharTokenizer,
+    catalogue: Catalogue | None,
+    request: Request,
+    sampling: Sampling | None = None,
+    generator: torch.Generator | None = None,
+    *,
+    particles: int = PARTICLES,
+) -> list[str]:
+    """Write `sampling.count` poems that are what a request says.
+
+    `sampling.max_new_tokens` is for requests without a form; a form ends by itself.
+
+    Args:
+        model: predicts the next character.
+        tokenizer: its vocabulary.
+        catalogue: authors and tunes that it knows; None for a model that is pretrained only.
+        request: what the poems shall be.
+        sampling: how to sample, and how many poems.
+        generator: source of randomness on the model's device; by default one with
+            `sampling.seed`.
+        particles: of each poem; more are slower, and nearer to the model's own distribution.
+
+    Raises:
+        NanopoetError: no poem can be so, or none was found.
+    """
+    steps = iter_poems(
+        model, tokenizer, catalogue, request, sampling, generator, particles=particles
+    )
+    *_, last = steps
+    return list(last.poems)
+
+
+def iter_poems(
+    model: LanguageModel,
+    tokenizer: CharTokenizer,
+    catalogue: Catalogue | None,
+    request: Request,
+    sampling: Sampling | None = None,
+    generator: torch.Generator | None = None,
+    *,
+    particles: int = PARTICLES,
+) -> Iterator[Progress]:
+    """Write poems as `write_poems`, and yield them as they grow; the last are finished.
+
+    A request that no poem can satisfy is refused here, before the first step.
+    """
+    plan = resolve(request, tokenizer, catalogue, partial(word_costs, model))
+    sampling = sampling or Sampling()
+    if generator is None:
+        device = model.lm_head.weight.device
+        generator = torch.Generator(device).manual_seed(sampling.seed)
+    return _write(model, tokenizer, plan, sampling, generator, particles)
+
+
+def word_costs(model: LanguageModel, prompt: Sequence[int], word: Sequence[int]) -> list[float]:
+    """Return −log p of each character of a word at the beginning of a poem."""
+    ids = torch.tensor([[*prompt, *word]], device=model.lm_head.weight.device)
+    ids = ids[:, -model.block_size :]
+    with torch.no_grad(), evaluating(model):
+        logits, _ = model(ids[:, :-1])
+    logs = logits[0, -len(word) :].float().log_softmax(dim=-1)
+    found: list[float] = (-logs.gather(1, ids[0, -len(word) :, None])[:, 0]).tolist()
+    return found
+
+
+def _write(
+    model: LanguageModel,
+    tokenizer: CharTokenizer,
+    plan: Plan,
+    sampling: Sampling,
+    generator: torch.Generator,
+    particles: int,
+) -> Iterator[Progress]:
+    """Yield the poems of a plan as they grow."""
+    poems: list[list[int]] = []
+
+    def progress(growing: Sequence[Sequence[int]], finished: bool = False) -> Progress:
+        texts = [tokenizer.decode(ids) for ids in [*poems, *growing]]
+        texts += [""] * (sampling.count - len(texts))
+        return Progress(tuple(texts), finished, plan.notes)
+
+    with packed(model):
+        if plan.predicate is None:
+            for growing in _write_freely(model, plan, sampling, generator):
+                yield progress(growing)
+            poems += growing
+        elif plan.plain and _can_reject(plan, sampling):
+            poems += _reject(model, plan, sampling, generator)
+            yield progress([])
+        while len(poems) < sampling.count:
+            count = min(sampling.count - len(poems), max(1, ROWS // particles))
+            for growing, done in _write_some(model, plan, sampling, generator, particles, count):
+                if not done:
+                    yield progress(growing)
+            poems += growing
+        yield progress([], finished=True)
+
+
+def _write_freely(
+    model: LanguageModel, plan: Plan, sampling: Sampling, generator: torch.Generator
+) -> Iterator[list[list[int]]]:
+    """Yield poems of which nothing is demanded, as they grow."""
+    prompt = torch.tensor([[*plan.prompt, *plan.opening]], device=model.lm_head.weight.device)
+    steps = stream(
+        model,
+        prompt.expand(sampling.count, -1),
+        generator=generator,
+        stop_id=plan.end_id,
+        **sampling.arguments(),
+    )
+    poems = [list(plan.opening) for _ in range(sampling.count)]
+    for following in steps:
+        for poem, [token] in zip(poems, following.tolist(), strict=True):
+            poem += [token] * (token != plan.end_id)
+        yield poems
+
+
+def _can_reject(plan: Plan, sampling: Sampling) -> bool:
+    """Tell whether rejection has the distribution that particles approach, and a fair chance.
+
+    Among the likeliest of all tokens there may be none that is allowed.
+    """
+    whole = not sampling.top_k and sampling.top_p == 1 and sampling.temperature >= COLDEST
+    return whole and plan.end_id != BEGIN_ID
+
+
+def _reject(
+    model: LanguageModel, plan: Plan, sampling: Sampling, generator: torch.Generator
+) -> list[list[int]]:
+    """Return the poems that rejection finds, at most as many as are asked for."""
+    assert plan.predicate is not None
+    poems: list[list[int]] = []
+    while (missing := sampling.count - len(poems)) > 0:
+        attempts = min(ROWS, missing + missing // 8 + 3)
+        accepted = write_attempts(
+            model,
+            plan.prompt,
+            plan.predicate,
+            end_id=plan.end_id,
+            attempts=attempts,
+            temperature=sampling.temperature,
+            generator=generator,
+        )
+        poems += accepted[:missing]
+        if len(accepted) < LEAST_ACCEPTED * attempts:
+            break
+    return poems
+
+
+def _write_some(
+    model: LanguageModel,
+    plan: Plan,
+    sampling: Sampling,
+    generator: torch.Generator,
+    particles: int,
+    count: int,
+) -> Iterator[tuple[list[list[int]], bool]]:
+    """Yield a number of poems written by particles, as they grow, and whether they are finished.
+
+    Raises:
+        NanopoetError: all particles of a poem died, in each try.
+    """
+    assert plan.predicate is not None
+    poems: list[list[int]] = [[] for _ in range(count)]
+    left = list(range(count))
+    for factor in TRIES:
+        failed: list[int] = []
+        for at in range(0, len(left), step := max(1, ROWS // (particles * factor))):
+            some = left[at : at + step]
+            for draft in write_populations(
+                model,
+                plan.prompt,
+                plan.predicate,
+                end_id=plan.end_id,
+                populations=len(some),
+                particles=particles * factor,
+                sampling=sampling,
+                generator=generator,
+            ):
+                for place, text in zip(some, draft.texts, strict=True):
+                    poems[place] = text
+                yield poems, False
+            failed += [i for i, died in zip(some, draft.failed, strict=True) if died]
+        left = failed
+        if not left:
+            yield poems, True
+            return
+    raise NanopoetError(
+        f"no poem was found in {particles * sum(TRIES)} attempts: ask for less at once, or raise "
+        f"the temperature"
+    )

@@ -1,0 +1,91 @@
+"""The frame around a training: resume, progress, MLflow, the model folder and its metrics."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nanopoet.common.files import write_json
+from nanopoet.common.types import Array
+from nanopoet.models.checkpoint import save_model
+from nanopoet.param_sections import Params
+from nanopoet.training import distributed
+from nanopoet.training.history import write_history
+from nanopoet.training.resume import (
+    broadcast_state,
+    discard_state,
+    remove_abandoned_states,
+    restore_state,
+    save_state,
+    scratch_folder,
+)
+from nanopoet.training.trainer import Trainer
+from stages.progress import show_progress
+from stages.runner import ROOT
+from stages.tracking.uploader import open_run
+
+RESUME = ROOT / ".nanopoet/resume"
+"""Folder of the states from which interrupted trainings continue."""
+
+
+def train(
+    params: Params, trainer: Trainer, arrays: Sequence[Array], folder: Path, origin: dict[str, Any]
+) -> None:
+    """Train, and write the model folder and the metrics of the stage.
+
+    Args:
+        params: of the pipeline.
+        trainer: in each process of the training; process 0 alone writes files and prints.
+        arrays: what decides the result besides the parameters, the vocabulary and the code.
+        folder: the model folder to write.
+        origin: what the model folder says of its training.
+    """
+    if distributed.rank() > 0:
+        broadcast_state(trainer)
+        for _ in trainer:
+            pass
+        return
+    stage = trainer.task.name
+    print(f"{stage}: {trainer.machine}", flush=True)
+    with scratch_folder(RESUME, trainer, arrays) as scratch:
+        for abandoned in remove_abandoned_states(RESUME):
+            print(f"{stage}: removed {abandoned}, not continued for 14 days", flush=True)
+        _train_and_save(params, trainer, scratch, folder, origin)
+        discard_state(scratch)
+    _write_metrics(trainer, folder)
+
+
+def _train_and_save(
+    params: Params, trainer: Trainer, scratch: Path, folder: Path, origin: dict[str, Any]
+) -> None:
+    """Train from the last state in `scratch`, show it in MLflow, and write the model folder."""
+    run_id = restore_state(scratch, trainer)
+    broadcast_state(trainer)
+    if trainer.step:
+        print(f"{trainer.task.name}: continues after step {trainer.step - 1}", flush=True)
+    name, lock = trainer.task.name, scratch.with_suffix(".lock")
+    with open_run(name, params, run_id, trainer.records, lock) as mlflow_run:
+        for record, rates in show_progress(trainer):
+            mlflow_run.log_step(record, rates)
+            if trainer.step % trainer.params.checkpoint_every == 0:
+                save_state(scratch, trainer, mlflow_run.run_id)
+        save_model(folder, trainer.model, trainer.tokenizer, origin)
+        write_history(folder, trainer.records)
+        mlflow_run.model = folder
+
+
+def _write_metrics(trainer: Trainer, folder: Path) -> None:
+    """Write metrics/<stage>.json and print a summary."""
+    last, parameters = trainer.records[-1], trainer.model.num_parameters
+    metrics = {
+        "parameters": parameters,
+        "steps": len(trainer.records),
+        "tokens": last.tokens,
+        "loss_train": last.loss_train,
+        "loss_val": last.loss_val,
+    }
+    stage = trainer.task.name
+    write_json(f"metrics/{stage}.json", metrics)
+    print(
+        f"{stage}: {folder}/, {parameters:,} parameters after {len(trainer.records):,} steps; "
+        f"loss train {last.loss_train:.3f}, val {last.loss_val:.3f}"
+    )

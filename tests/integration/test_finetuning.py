@@ -1,0 +1,98 @@
+"""The stages after `report`: a model that takes fields, its run in MLflow and its report."""
+
+import hashlib
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from nanopoet.models.checkpoint import load_model
+from tests.support.params import FINETUNING, SMALL
+from tests.support.project import Project
+
+STEPS = SMALL["finetune"]["max_steps"]
+
+
+def test_a_model_that_takes_fields_comes_out(project: Project) -> None:
+    pretrained, _ = load_model(project.folder / "models/poet")
+    finetuned, _ = load_model(project.folder / "models/finetuned")
+    assert not pretrained.takes_fields
+    assert finetuned.takes_fields
+    metrics = project.metrics("finetune")
+    assert metrics["steps"] == STEPS
+    assert metrics["parameters"] == project.metrics("pretrain")["parameters"]
+
+
+def test_its_figures_are_complete(project: Project) -> None:
+    figures = project.metrics("evaluate_finetuned")
+    given = figures["nats_per_character_given"]
+    assert list(given) == ["nothing", "author", "style", "title", "all"]
+    assert set(figures["forms"]) == {"五言绝句", "七言绝句", "五言律诗", "七言律诗"}
+    assert figures["tunes"]["tunes"] == 4  # 樂府0 to 樂府3
+    assert figures["authors"]["commonest"] == 1.0  # all poems are by 無名
+    assert figures["titles"]["human"] == 0.0
+
+
+def test_its_run_is_below_the_run_of_the_pretrained_model(project: Project) -> None:
+    first, second = project.tracked()
+    assert second["tags"]["mlflow.parentRunId"] == first["id"]
+    assert second["name"].startswith("finetune: ")
+    assert second["status"] == "FINISHED"
+    assert second["train"] == list(range(STEPS))
+    assert second["params"]["finetune.max_steps"] == str(STEPS)
+    assert second["params"]["pretrain.emb_size"] == first["params"]["pretrain.emb_size"]
+    nats = project.metrics("evaluate_finetuned")["nats_per_character"]
+    assert second["metrics"]["evaluate/nats_per_character"] == pytest.approx(nats)
+    assert {"samples.json", "samples.txt", "history.csv", "report.html"} <= set(second["files"])
+    assert second["pictures"] == ["plots/loss.svg", "plots/loss_given.svg"]
+    samples = project.folder / "models/finetuned/samples.json"
+    assert "無名 樂府1" in samples.read_text(encoding="utf-8")
+
+
+def test_its_report_has_both_models_side_by_side(project: Project) -> None:
+    page = (project.folder / "report/finetuned.html").read_text(encoding="utf-8")
+    text = re.sub(r"<svg.*?</svg>|<[^>]+>", " ", page, flags=re.S)
+    both = [project.metrics(name)["verse"]["model"] for name in ("evaluate", "evaluate_finetuned")]
+    cells = r"\s+".join(f"{verse['distinct_1']:.3f}" for verse in both)
+    assert re.search(rf"different characters of all\s+distinct-1\s+{cells}", text)
+    assert "無名 樂府" in text
+    assert not re.search(r"<script|url\((?!#)|@import|<img", page)
+
+
+def test_the_summary_says_how_often_the_form_came(project: Project) -> None:
+    text = project.run("tools.summary", "finetune").stdout
+    for part in ("models/finetuned/", "perplexity", "七言律诗 ", "finetune ", "finetuned.html"):
+        assert part in text
+
+
+def test_what_make_repro_asks_for_leaves_the_finetuning_out(unchanged: Project) -> None:
+    unchanged.set(finetune={"lr": 1e-3})
+    assert unchanged.repro() == []
+    assert unchanged.repro(FINETUNING[-1]) == FINETUNING
+
+
+def test_a_killed_finetuning_ends_with_the_same_weights(own: Project) -> None:
+    own = Project.at(own.folder)  # with a `python` that ends where it is killed
+    own.set(pretrain={"max_steps": 5}, finetune={"max_steps": 200, "checkpoint_every": 20})
+    assert own.run("stages.pretrain").returncode == 0
+    whole = _weights(own) if own.run("stages.finetune").returncode == 0 else ""
+    own.set(finetune={"seed": 7})
+    assert own.run("stages.finetune").returncode == 0
+    other = _weights(own)
+    own.set(finetune={"seed": 2024})
+    with own.start("stages.finetune") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("step    80"):
+                process.send_signal(signal.SIGKILL)
+                break
+        process.communicate()
+    done = own.run("stages.finetune")
+    assert "finetune: continues after step" in done.stdout, done.stderr
+    assert _weights(own) == whole != other
+
+
+def _weights(project: Project) -> str:
+    path: Path = project.folder / "models/finetuned/model.safetensors"
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,162 @@
+"""`nanopoet write` with a request, and `nanopoet.write`."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import nanopoet
+from nanopoet.app.cli import main
+from nanopoet.common.text import as_lines
+from nanopoet.corpus.poems import Poem
+from nanopoet.models.checkpoint import save_model
+from nanopoet.prosody.rules import Verse
+from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.writing.catalogue import CATALOGUE, Catalogue
+from tests.support.project import ROOT
+from tests.support.writing import COMMON, peaked_model
+
+POEMS = [
+    Poem(content=content, title="山", author=author, style=style)
+    for author in ("李白", "李白", "杜甫")
+    for style, content in (("小令", "山光，水月。"), ("浣溪沙", "山光水月夜天風，東空中。"))
+]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a pretrained and a finetuned model."""
+    tokenizer = CharTokenizer.from_characters(COMMON + "，。李杜甫小令五言绝句夏冬明依盡")
+    for name in ("poet", "finetuned"):
+        model = peaked_model(tokenizer, block_size=64)
+        model.takes_fields = name == "finetuned"
+        save_model(tmp_path / "models" / name, model, tokenizer, {})
+    Catalogue.of(POEMS).save(tmp_path / "models/finetuned" / CATALOGUE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _written(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    assert main(["write", "--seed", "3", *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return [poem.replace("\n", "") for poem in out.strip().split("\n\n")]
+
+
+@pytest.mark.parametrize("model", ["models/poet", "models/finetuned"])
+def test_poems_are_what_was_asked_for(
+    home: Path, capsys: pytest.CaptureFixture[str], model: str
+) -> None:
+    options = ["--form", "五绝", "--keep-rules", "--acrostic", "山月？天", "--model", model]
+    poems = _written(capsys, *options, "--count", "3")
+    assert len(poems) == 3
+    for poem in poems:
+        verse = Verse.of(poem)
+        assert verse.form == "五言绝句"
+        assert (verse.rhyme, verse.regulated, verse.rhyme_distinct) == (True, True, True)
+        assert [line[0] for i, line in enumerate(verse.lines) if i != 2] == ["山", "月", "天"]
+    assert home == Path.cwd()
+
+
+def test_the_finetuned_model_writes_if_it_is_there(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--author", "李白", "--form", "小令", "--title", "月"]
+    [poem] = _written(capsys, *options)
+    assert [len(line) for line in Verse.of(poem).lines] == [2, 2]
+    assert [poem] == _written(capsys, *options, "--model", str(home / "models/finetuned"))
+
+
+def test_a_prompt_is_the_opening_of_a_request(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = _written(capsys, "山光", "水", "--form", "五绝")
+    assert first.startswith("山光")
+    assert second.startswith("水")
+    assert Verse.of(first).form == Verse.of(second).form == "五言绝句"
+    assert home == Path.cwd()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--form", "七古"], "七古"),
+        (["--author", "李白", "--model", "models/poet"], "a pretrained model takes no author"),
+        (["--author", "李太白"], "李白"),
+        (["--form", "五绝", "--acrostic", "山水月"], "give one for each line, 4"),
+        (["--form", "五绝", "--keyword", "山光水長江鄉"], "longer than a line"),
+        (["--form", "五绝", "--rhyme", "東風"], "東風"),
+        (["鬱", "--form", "五绝"], "鬱"),
+        (["山光，水月", "--form", "五绝"], "opening"),
+        (["--form", "五" * 31], "form = "),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    home: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main(["write", *options]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: nanopoet write: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert home == Path.cwd()
+
+
+def test_what_was_understood_otherwise_is_said(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["write", "长", "--form", "五绝", "--model", str(home / "models/poet")]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("長")
+    assert err == "note: opening = 长 was understood as 長.\n"
+
+
+def test_the_documented_requests_are_written(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs/command.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"```sh\n(.*?)```", page, re.S)
+    assert len(block.splitlines()) == 5
+    for line in block.splitlines():
+        name, command, *options = shlex.split(line)
+        assert (name, command) == ("nanopoet", "write")
+        assert main([command, *options]) == 0, capsys.readouterr().err
+    [code] = re.findall(r"```python\n(.*?)```", page, re.S)
+    exec(compile(code, "docs/command.md", "exec"), {})  # noqa: S102
+    assert capsys.readouterr().out.count("。") >= 2 * 5
+    assert home == Path.cwd()
+
+
+def test_the_documented_options_are_those_of_the_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (ROOT / "docs/command.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`(--[a-z-]+)`", page.split("| option |")[1].split("\n\n")[0]))
+    with pytest.raises(SystemExit):
+        main(["write", "--help"])
+    asked = capsys.readouterr().out.split("what the poem shall be:")[1]
+    assert documented == set(re.findall(r"^  (--[a-z-]+)", asked, re.M))
+
+
+def test_python_writes_the_same(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    poems = nanopoet.write(form="五绝", author="杜甫", keywords=["明月"[1:]], count=2, seed=3)
+    options = ["--form", "五绝", "--author", "杜甫", "--keyword", "月", "--count", "2"]
+    assert _written(capsys, *options) == [as_lines(poem).replace("\n", "") for poem in poems]
+    assert all("月" in poem for poem in poems)
+    assert nanopoet.write(home / "models/poet", form="五绝", seed=3) != poems[:1]
+
+
+def test_python_refuses_an_unknown_wish(home: Path) -> None:
+    with pytest.raises(nanopoet.NanopoetError, match="'metre' is unknown: known are form"):
+        nanopoet.write(home / "models/poet", metre="五绝")
+
+
+def test_a_finetuned_folder_without_its_catalogue_is_named(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "models/finetuned" / CATALOGUE).unlink()
+    assert main(["write", "--form", "五绝"]) == 1
+    expected = "models/finetuned/catalogue.json: no such file; run `make finetune`"
+    assert expected in capsys.readouterr().err
