@@ -8,6 +8,7 @@ import torch
 
 from nanopoet.common.device import choose_device
 from nanopoet.common.errors import NanopoetError
+from nanopoet.common.text import as_lines
 
 Figures = dict[str, Any]
 
@@ -196,6 +197,42 @@ def finetuned(figures: Figures) -> str:
     return f"{_table(['', 'finetuned', 'people, or for comparison'], rows)}\n\n{note}"
 
 
+def requests(figures: Figures) -> str:
+    """Make the table of poems that must be as asked, with the seconds that each took."""
+    entry = figures["requests"]
+    acrostics, tunes = entry["acrostics"], entry["tunes"]
+    rows = [
+        [f"{form} that keeps all rules", f"{each['kept']} of {each['poems']}", *_seconds(each)]
+        for form, each in entry["rules"].items()
+    ]
+    kept = f"{acrostics['kept']} of {acrostics['poems']}, {len(acrostics['refused'])} refused"
+    rows += [
+        [
+            "七绝 that keeps all rules, an acrostic of 4 common characters",
+            kept,
+            *_seconds(acrostics),
+        ],
+        [
+            f"line lengths of the tune, {tunes['tunes']} tunes",
+            f"{tunes['attested']} of {tunes['poems']}",
+            *_seconds(tunes),
+        ],
+    ]
+    machine = format_value(entry["machine"], "machine")
+    head = ["asked for", "as asked", "seconds, median", "95th percentile"]
+    return f"{_table(head, rows)}\n\nMeasured at commit {entry['commit']}, {machine}."
+
+
+def asked(figures: Figures) -> str:
+    """Return a command that asks for a poem, and the poem, as a code block."""
+    shown = figures["requests"]["shown"]
+    return f"```console\n$ {shown['command']}\n{as_lines(shown['poem'])}\n```"
+
+
+def _seconds(entry: Figures) -> list[str]:
+    return [format_value(entry[name], ".2f") for name in ("median_seconds", "p95_seconds")]
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -208,6 +245,8 @@ _ENGLISH: dict[str, Callable[..., str]] = {
 }
 BLOCKS: dict[str, Callable[[Figures], str]] = {
     "finetuned": finetuned,
+    "requests": requests,
+    "asked": asked,
     **_ENGLISH,
     **{f"{name}-zh": partial(block, chinese=True) for name, block in _ENGLISH.items()},
 }

@@ -18,17 +18,15 @@ then take for HTML:
 PATH is a dotted path into docs/figures.json, with `_` for a space in a name. SPEC is a format
 specification of Python, such as `,`, `.4f` or `.1%`. The SPEC `time` writes seconds as "45 seconds"
 or "19 minutes", and `time-zh` as "45 秒" or "19 分钟". The SPEC `machine` (`machine-zh`) names a
-processor. Without SPEC the value is written as it is. A missing value, such as the share of rhymes
-among no poems, is "–". Examples of paths:
+processor. Without SPEC the value is written as it is. A missing value is "–". Examples of paths:
 
     load.poems  split.val_near_duplicates  tokenize.vocab_size  encode.train_tokens
     baseline.kneser_ney_4.nats_per_character
     default.evaluate.nats_per_character  evening.evaluate.verse.model.rhyme
     notebook.pretrain.tokens  small.measured.commit  small.measured.seconds
 
-The recipes are `default`, `notebook`, `evening` and `small`. Each has `measured` (commit, machine,
-and seconds of training without evaluation steps), `pretrain`, `evaluate`, `loss_val` (step → loss)
-and `poem`.
+A recipe has `measured` (commit, machine, and seconds of training without evaluation steps),
+`pretrain`, `evaluate`, `loss_val` (step → loss) and `poem`.
 
 A block has its markers on lines of their own:
 
@@ -36,12 +34,14 @@ A block has its markers on lines of their own:
     any lines
     <!-- /figures -->
 
-NAME is one of these. All but the poems have a Chinese version, named with the suffix `-zh`:
+NAME is one of these. The first three have a Chinese version, named with the suffix `-zh`:
 
     results            a row for each recipe: loss, perplexity, regular form, rhyme, size, time
     verse              poems of the default recipe beside those of people and of n-grams
     notebook-curve     validation loss of the original notebook beside the recipe `notebook`
     finetuned          what the finetuned model reaches, beside people's poems
+    requests           poems that must be as asked, from docs/requests.json (bench.requests)
+    asked              one of these poems, with the command that asks for it
     poem-RECIPE        the first poem that a recipe wrote, as a code block
 
 Markers do not nest. A code block would show them, so they stand outside of code blocks.
@@ -175,7 +175,7 @@ def collect(known: Figures) -> Figures:
     Args:
         known: the figures so far; empty if there are none.
     """
-    head = _git_head()
+    head = git_head()
     figures: Figures = {"default": _entry(PRETRAINED, _in_workspace, known.get("default"), head)}
     for name in read_yaml("recipes.yaml"):
         if (experiment := _newest_experiment(name)) is not None:
@@ -191,6 +191,7 @@ def collect(known: Figures) -> Figures:
     elif "finetuned" in known:
         figures["finetuned"] = known["finetuned"]
         print("finetuned: `make finetune` has not run here; its figures stay")
+    figures["requests"] = read_json("docs/requests.json")
     return figures | {stage: read_json(f"metrics/{stage}.json") for stage in STAGES}
 
 
@@ -242,7 +243,8 @@ def _git(*arguments: str) -> str:
     return subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.strip()
 
 
-def _git_head() -> str:
+def git_head() -> str:
+    """Return the short name of the commit that is checked out."""
     return _git("rev-parse", "--short=7", "HEAD")
 
 

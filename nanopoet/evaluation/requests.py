@@ -89,7 +89,7 @@ def evaluate_requests(
     figures = {
         "nats_per_character": nats,
         "perplexity": float(np.exp(nats)),
-        "nats_per_character_given": nats_given(score, drawn[: 4 * count]),
+        "nats_per_character_given": nats_given(score, drawn[: 2 * count]),
         "authors": identify_authors(score, drawn, max(1, count // 50)),
         "forms": asked_forms(write, tokenizer, count),
         "tunes": asked_tunes(write, tokenizer, catalogue, val, max(1, count // TUNES)),
