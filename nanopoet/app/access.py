@@ -124,7 +124,8 @@ class BoundedStream(StreamingResponse):
     A reader that takes nothing for `PATIENCE` loses the place and the connection.
 
     Args:
-        parts: closed at the end, however the end comes.
+        parts: closed at the end, however the end comes. The answer begins when the first is there:
+            an error before it is answered by the handler of its class.
         places: shared by all answers.
         media_type: of the parts.
     """
@@ -155,7 +156,15 @@ class BoundedStream(StreamingResponse):
                 await send(message)
 
         async with aclosing(self._parts):
+            first = await anext(self._parts)
+            self.body_iterator = _joined(first, self._parts)
             await super().stream_response(send_in_time)
+
+
+async def _joined(first: bytes, others: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    yield first
+    async for part in others:
+        yield part
 
 
 def refusal(status: int, text: str, headers: Any = None) -> Response:

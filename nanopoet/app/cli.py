@@ -105,12 +105,13 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.set_defaults(run=run)
-        asks = f", or {FINETUNED} if it is there and more than a beginning is asked for"
-        command.add_argument(
-            "--model",
-            default=None if name == "write" else MODEL,
-            help=f"folder, default: {MODEL}{asks if name == 'write' else ''}",
-        )
+        better = f", or {FINETUNED} if it is there"
+        when = {
+            "write": f"{better} and more than a beginning is asked for",
+            "serve": better,
+            "export": "",
+        }
+        command.add_argument("--model", help=f"folder, default: {MODEL}{when[name]}")
         command.add_argument("--rev", "--repo", type=refuse_gone, help=argparse.SUPPRESS)
         return command
 
@@ -163,13 +164,17 @@ def _write(args: argparse.Namespace) -> None:
 
     keep_freed_memory()
     sampling = Sampling.read(values)
-    model = args.model or (FINETUNED if asks and Path(FINETUNED).exists() else MODEL)
     if asks:
         from nanopoet.writing.folder import load_poet
 
-        print_asked(_load(load_poet, model), requests, sampling)
+        print_asked(_load(load_poet, args.model or _newest()), requests, sampling)
     else:
-        print_poems(Writer(*_load_model(model)), prompts, sampling)
+        print_poems(Writer(*_load_model(args.model or MODEL)), prompts, sampling)
+
+
+def _newest() -> str:
+    """Return the folder of the finetuned model if there is one, else of the pretrained model."""
+    return FINETUNED if Path(FINETUNED).exists() else MODEL
 
 
 def _read_prompt(prompt: str) -> list[str]:
@@ -193,8 +198,9 @@ def _export(args: argparse.Namespace) -> None:
             from nanopoet.export.gguf import export_gguf
 
             export = export_gguf
-    model, tokenizer = _load_model(args.model)
-    if args.target.resolve().is_relative_to(Path(args.model).resolve()):
+    folder = args.model or MODEL
+    model, tokenizer = _load_model(folder)
+    if args.target.resolve().is_relative_to(Path(folder).resolve()):
         raise NanopoetError(f"{args.target}: inside the model folder; name a place outside of it")
     try:
         export(model, tokenizer, args.target)
@@ -209,8 +215,9 @@ def _serve(args: argparse.Namespace) -> None:
         from nanopoet.app.web import serve
     from nanopoet.app.writer import Writer
     from nanopoet.ops.linear import packed
+    from nanopoet.writing.folder import load_poet
 
-    writer = Writer(*_load_model(args.model))
+    writer = Writer(*_load(load_poet, args.model or _newest()))
     with packed(writer.model):
         serve(writer, args.host, args.port, args.allow_host)
 

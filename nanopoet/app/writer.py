@@ -1,4 +1,4 @@
-"""Writing of one poem at a time, character by character."""
+"""Writing of one poem at a time, step by step."""
 
 from collections.abc import Iterator
 
@@ -9,18 +9,34 @@ from nanopoet.models.generate import stream
 from nanopoet.models.sampling import Sampling
 from nanopoet.tokens.fields import encode_prompt
 from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.writing.catalogue import Catalogue
+from nanopoet.writing.request import Request
+from nanopoet.writing.write import Progress, iter_poems
 
 
 class Writer:
-    """A model that continues prompts.
+    """A model that continues prompts and writes what is asked for.
 
     Args:
         model: predicts the next character.
         tokenizer: its vocabulary.
+        catalogue: authors and tunes that it knows; None for a model that is pretrained only.
     """
 
-    def __init__(self, model: LanguageModel, tokenizer: CharTokenizer) -> None:
-        self.model, self.tokenizer = model, tokenizer
+    def __init__(
+        self, model: LanguageModel, tokenizer: CharTokenizer, catalogue: Catalogue | None = None
+    ) -> None:
+        self.model, self.tokenizer, self.catalogue = model, tokenizer, catalogue
+
+    def write(
+        self, request: Request, sampling: Sampling, generator: torch.Generator
+    ) -> Iterator[Progress]:
+        """Write `sampling.count` poems that are what a request says, as `iter_poems`.
+
+        Raises:
+            NanopoetError: no poem can be so.
+        """
+        return iter_poems(self.model, self.tokenizer, self.catalogue, request, sampling, generator)
 
     def stream(self, prompt: str, sampling: Sampling, generator: torch.Generator) -> Iterator[str]:
         """Sample one poem, and yield its characters after the prompt.

@@ -15,6 +15,13 @@ from nanopoet.writing.vocabulary import Vocabulary
 
 BLANKS = "？?□"
 """Characters that stand for a character to write."""
+LITERAL_BLANK = "■"
+"""The same in a draft that is taken as it is: ？ is a mark, and no character is converted."""
+
+
+def blanks_of(draft: str) -> str:
+    """Return the characters of a draft that stand for a character to write."""
+    return LITERAL_BLANK if LITERAL_BLANK in draft else BLANKS
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ def _fixed(shape: Shape, wishes: Wishes) -> tuple[dict[int, str], dict[int, str]
         raise ImpossibleError(f"it has {count} lines, of which {len(rhyming)} rhyme")
     try:
         opening, marks = place_text(wishes.opening, shape)
-        draft, more = place_text(wishes.draft, shape, BLANKS)
+        draft, more = place_text(wishes.draft, shape, blanks_of(wishes.draft))
     except MisfitError as misfit:
         name = "draft" if wishes.draft else "opening"
         raise ImpossibleError(f"the {name} does not fit: {misfit.problem}") from None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.text import LINE_ENDS
@@ -11,7 +12,7 @@ from nanopoet.prosody.script import Script, script_of, to_script
 from nanopoet.tokens.fields import encode_request
 from nanopoet.tokens.prompts import in_known_script
 from nanopoet.tokens.tokenizer import BEGIN_ID, CONTENT_END_ID, CharTokenizer
-from nanopoet.writing.build import BLANKS, Wishes, build
+from nanopoet.writing.build import BLANKS, LITERAL_BLANK, Wishes, blanks_of, build
 from nanopoet.writing.catalogue import Catalogue
 from nanopoet.writing.names import find_author, find_form, find_group, find_tune
 from nanopoet.writing.predicate import Either, Predicate
@@ -28,6 +29,23 @@ Cost = Callable[[Sequence[int], Sequence[int]], Sequence[float]]
 """Takes the ids of a prompt and of a word, and returns −log p of each character of the word."""
 
 
+class Note(NamedTuple):
+    """A text of a request that was understood in another script.
+
+    Attributes:
+        field: its name in the request.
+        given: the text.
+        understood: the same in the script of the model.
+    """
+
+    field: str
+    given: str
+    understood: str
+
+    def __str__(self) -> str:
+        return f"{self.field} = {self.given} was understood as {self.understood}."
+
+
 @dataclass(frozen=True)
 class Plan:
     """The meaning of a request to a model.
@@ -38,7 +56,7 @@ class Plan:
         predicate: what the poem must satisfy; None if it may be anything.
         end_id: the token that ends it.
         plain: whether nothing but form, author, title and opening was asked.
-        notes: what was understood in another script, a sentence each.
+        notes: what was understood in another script.
     """
 
     prompt: tuple[int, ...]
@@ -46,7 +64,7 @@ class Plan:
     predicate: Predicate | None
     end_id: int
     plain: bool
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 def resolve(
@@ -119,9 +137,10 @@ def _form(
 
 
 def _lengths(draft: str) -> tuple[int, ...]:
-    """Return the line lengths of a draft, in which ？ is no mark."""
+    """Return the line lengths of a draft."""
+    blanks = blanks_of(draft)
     for mark in LINE_ENDS:
-        if mark not in BLANKS:
+        if mark not in blanks:
             draft = draft.replace(mark, "\n")
     lengths = tuple(len(line) for line in draft.split("\n") if line)
     if not lengths:
@@ -141,7 +160,7 @@ def _author(name: str, catalogue: Catalogue | None) -> str:
 
 def _in_script(
     request: Request, tokenizer: CharTokenizer, script: Script | None
-) -> tuple[Request, tuple[str, ...]]:
+) -> tuple[Request, tuple[Note, ...]]:
     """Convert the texts of a request to the script of the corpus, and say where that changes one.
 
     Raises:
@@ -151,6 +170,8 @@ def _in_script(
     notes = []
 
     def convert(name: str, text: str) -> str:
+        if name == "draft" and LITERAL_BLANK in text and not _unknown(text, name, tokenizer):
+            return text
         ways = [to_script(text, script) if script else text, in_known_script(text, tokenizer)]
         known = min(ways, key=lambda way: len(_unknown(way, name, tokenizer)))
         if missing := _unknown(known, name, tokenizer):
@@ -159,7 +180,7 @@ def _in_script(
                 f"give other characters"
             )
         if known != text:
-            notes.append(f"{name} = {text} was understood as {known}.")
+            notes.append(Note(name, text, known))
         return known
 
     texts: dict[str, object] = {name: convert(name, getattr(request, name)) for name in _TEXTS}
@@ -176,7 +197,7 @@ def _script_of_vocabulary(tokenizer: CharTokenizer) -> Script | None:
 def _unknown(text: str, name: str, tokenizer: CharTokenizer) -> str:
     """Return the characters of a text that are no blanks or marks and that the vocabulary lacks."""
     silent = LINE_ENDS if name in ("opening", "draft") else ""
-    silent += BLANKS if name not in ("opening", "title") else ""
+    silent += BLANKS + LITERAL_BLANK if name not in ("opening", "title") else ""
     return "".join(c for c in tokenizer.unknown(text) if c not in silent)
 
 

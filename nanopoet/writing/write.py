@@ -25,7 +25,7 @@ from nanopoet.writing.catalogue import Catalogue
 from nanopoet.writing.particles import write_populations
 from nanopoet.writing.rejection import write_attempts
 from nanopoet.writing.request import Request
-from nanopoet.writing.resolve import Plan, resolve
+from nanopoet.writing.resolve import Note, Plan, resolve
 
 PARTICLES = 16
 """Particles of a poem by default."""
@@ -43,12 +43,12 @@ class Progress(NamedTuple):
     Attributes:
         poems: their texts so far. A later step may go back behind them.
         finished: whether these are the poems.
-        notes: what was understood in another script, a sentence each.
+        notes: what was understood in another script.
     """
 
     poems: tuple[str, ...]
     finished: bool
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def write_poems(

@@ -17,9 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium here: Debian's package `chromium` has it"
+)
 _OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -161,7 +165,7 @@ def take_report_pictures(report: Path, folder: Path) -> None:
 
 
 def take_page_picture(model: Path, folder: Path) -> None:
-    """Take a picture of the page that `nanopoet serve` opens, with a poem."""
+    """Take a picture of the page that `nanopoet serve` opens, with a request and its poem."""
     port = free_port()
     address = f"http://127.0.0.1:{port}/"
     command = [sys.executable, "-m", "nanopoet.app.cli", "serve", "--model", str(model)]
@@ -170,14 +174,15 @@ def take_page_picture(model: Path, folder: Path) -> None:
             wait_for(address)
             opened.set_viewport_size({"width": 1280, "height": 1000})
             opened.goto(address)
-            opened.get_by_label("How it begins").fill("明月")
             opened.get_by_label("七绝").check()
+            opened.get_by_label("In the style of").fill("李白")
+            opened.get_by_label("Title").fill("月夜")
+            opened.get_by_label("Keep the rules").check()
             opened.get_by_text("Sampling").click()
             opened.get_by_role("spinbutton", name="seed").fill("10")
-            opened.get_by_role("button", name="Write").click()
-            opened.get_by_text("Done: 1").or_(opened.get_by_text("written; for")).first.wait_for(
-                timeout=300_000
-            )
+            opened.get_by_text("Sampling").click()
+            opened.get_by_role("button", name="Write", exact=True).click()
+            opened.get_by_text("Done: 1").wait_for(timeout=300_000)
             opened.evaluate("scrollTo(0, 0)")
             opened.screenshot(path=folder / "page.png")
         finally:
@@ -185,6 +190,6 @@ def take_page_picture(model: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    take_page_picture(Path("models/poet"), Path("docs"))
+    take_page_picture(Path("models/finetuned"), Path("docs"))
     take_pictures(Path("docs"))
     take_report_pictures(Path("report/index.html"), Path("docs"))

@@ -1,4 +1,4 @@
-"""The page in a thread, with poems that are written in advance."""
+"""The page in a thread, with poems that are written in advance or by a tiny model."""
 
 import json
 import threading
@@ -10,43 +10,72 @@ from typing import Any
 
 import torch
 import uvicorn
+from playwright.sync_api import Page
 
 from nanopoet.app.access import listen
 from nanopoet.app.web import make_app
 from nanopoet.app.writer import Writer
+from nanopoet.corpus.poems import Poem
 from nanopoet.models.sampling import Sampling
 from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.writing.catalogue import Catalogue
+from nanopoet.writing.request import Request
+from nanopoet.writing.write import Progress
 from tests.support import browser
 from tests.support.models import tiny_model
+from tests.support.writing import COMMON, peaked_model
 
 POEM = "白日依山盡，黃河入海流。欲窮千里目，更上一層樓。"
 LONG = "七言一句有七字，何況還須押韻時。莫道詩成人不寐，燈前猶有未歸期。"
 """Poems of lines of 5 and of 7 characters."""
+TRAINING_POEMS = [
+    Poem(content=content, title="山", author=author, style=style)
+    for author in ("蘇軾", "蘇軾", "李白", "蘇轍")
+    for style, content in (("小令", "山光，水月。"), ("浣溪沙", "山光水月夜天風，東空中。"))
+]
+"""Poems whose authors and tunes the tiny finetuned model knows."""
 
 
 class Scripted(Writer):
-    """A writer of given poems, one after the other, for any prompt and any sampling."""
+    """A writer of given poems, one after the other, for any request and any sampling."""
 
     def __init__(self, *poems: str) -> None:
         super().__init__(*tiny_model())
-        self.tokenizer = CharTokenizer.from_characters("".join(poems))
         self.poems = list(poems)
         self.begun = self.written = 0
         self.may_go_on = threading.Event()
         self.may_go_on.set()
 
-    def stream(
+    def write(
         self,
-        prompt: str,
+        request: Request,
         sampling: Sampling,  # noqa: ARG002
         generator: torch.Generator,  # noqa: ARG002
-    ) -> Iterator[str]:
+    ) -> Iterator[Progress]:
+        return self._steps(len(request.opening))
+
+    def _steps(self, given: int) -> Iterator[Progress]:
         poem = self.poems[self.begun % len(self.poems)]
         self.begun += 1
-        for character in poem.removeprefix(prompt):
+        for end in range(given, len(poem) + 1):
+            yield Progress((poem[:end],), finished=False)
             assert self.may_go_on.wait(30)
             self.written += 1
-            yield character
+        yield Progress((poem,), finished=True)
+
+
+def finetuned_writer() -> Writer:
+    """Make a writer with a random model that takes authors, tunes and titles."""
+    tokenizer = CharTokenizer.from_characters(COMMON + "，。？蘇軾李轍小令浣溪沙五七言絕绝句靜夜思")
+    model = peaked_model(tokenizer, block_size=64)
+    model.takes_fields = True
+    return Writer(model, tokenizer, Catalogue.of(TRAINING_POEMS))
+
+
+def pretrained_writer() -> Writer:
+    """Make a writer with a random model that takes no fields."""
+    tokenizer = CharTokenizer.from_characters(COMMON + "，。")
+    return Writer(peaked_model(tokenizer, block_size=64), tokenizer)
 
 
 @contextmanager
@@ -64,6 +93,19 @@ def served(writer: Writer, host: str = "127.0.0.1", *names: str) -> Iterator[str
         finally:
             server.should_exit = True
             thread.join()
+
+
+@contextmanager
+def opened(writer: Writer, link: str = "") -> Iterator[Page]:
+    """Open the page in a browser, which must neither complain nor go elsewhere."""
+    with served(writer) as address, browser.page() as (page, elsewhere):
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address + link)
+        yield page
+        assert elsewhere == []
+        assert complaints == []
 
 
 def ask(address: str, body: Any, **headers: str) -> tuple[int, list[dict[str, Any]]]:

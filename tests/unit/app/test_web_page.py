@@ -10,19 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
 
-from nanopoet.app.writer import Writer
 from nanopoet.models.checkpoint import save_model
 from tests.support import browser
+from tests.support.browser import needs_chromium
 from tests.support.models import tiny_model
-from tests.support.web import LONG, POEM, Scripted, ask, served
+from tests.support.web import LONG, POEM, Scripted, ask, finetuned_writer, opened, served
 
 pytestmark = pytest.mark.process
-
-needs_chromium = pytest.mark.skipif(
-    browser.CHROMIUM is None, reason="no Chromium here: Debian's package `chromium` has it"
-)
 
 
 @pytest.fixture
@@ -59,7 +54,7 @@ def test_the_command_serves_this_machine_until_ctrl_c(model_folder: Path) -> Non
         with browser.page() as (page, elsewhere):
             page.goto(address)
             page.get_by_label("How it begins").fill("春")
-            page.get_by_role("button", name="Write").click()
+            page.get_by_role("button", name="Write", exact=True).click()
             page.get_by_text("Done: 1, seed").wait_for()
             assert page.locator(".poem").inner_text().startswith("春")
         assert elsewhere == []
@@ -78,29 +73,16 @@ def test_the_command_serves_this_machine_until_ctrl_c(model_folder: Path) -> Non
         assert process.stderr.read() == ""
 
 
-@contextmanager
-def opened(writer: Writer) -> Iterator[Page]:
-    """The page in a browser, which must neither complain nor go elsewhere."""
-    with served(writer) as address, browser.page() as (page, elsewhere):
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(address)
-        yield page
-        assert elsewhere == []
-        assert complaints == []
-
-
 @needs_chromium
 def test_a_poem_streams_in_and_is_marked() -> None:
     writer = Scripted(POEM)
     writer.may_go_on.clear()
     with opened(writer) as page:
         page.get_by_label("How it begins").fill("白日依山盡，黃")
-        page.get_by_role("button", name="Write").click()
+        page.get_by_role("button", name="Write", exact=True).click()
         page.locator("article[aria-busy] p:nth-child(2)").wait_for()
-        shown = [text.replace("\n", "") for text in page.locator("article p").all_inner_texts()]
-        assert shown == ["白●日●依○山○盡●", "黃○"]
+        shown = [text.split() for text in page.locator("article p").all_inner_texts()]
+        assert ["".join(text) for text in shown] == ["白日依山盡", "黃"]
         writer.may_go_on.set()
         page.get_by_text("Done: 1").wait_for()
         assert page.locator("article[aria-busy]").count() == 0
@@ -109,27 +91,26 @@ def test_a_poem_streams_in_and_is_marked() -> None:
         assert rhymes.first.get_attribute("title") == "下平聲十一尤"
         told = page.locator("article > p").inner_text()
         assert told == "五绝 · rhymes · tones regular · 下平聲十一尤"
-        spoken = page.locator("article .hidden").all_text_contents()
-        assert spoken[0] == "（仄仄平平仄）"
+        spoken = page.locator("article > .hidden p").all_text_contents()
+        assert spoken[0] == "白日依山盡（仄仄平平仄）"
         assert page.locator("article .poem").get_attribute("lang") == "zh-Hant"
 
 
 @needs_chromium
 def test_it_is_all_there_with_the_keyboard_alone() -> None:
-    with opened(Scripted(LONG, POEM)) as page:
+    with opened(Scripted(POEM)) as page:
         seen = []
-        for _ in range(10):
+        for _ in range(13):
             page.keyboard.press("Tab")
             seen.append(
                 page.evaluate("document.activeElement.innerText || document.activeElement.name")
             )
             outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
             assert outline == "solid"
-            if seen[-1] == "form":
-                page.keyboard.press("ArrowRight")  # from any to 五绝
             if seen[-1] == "Sampling":
                 break
-        assert seen == ["English", "中文", "prompt", "form", "Sampling"]
+        wishes = ["form", "opening", "acrostic", "rhyme", "keywords", "keep_rules"]
+        assert seen == ["English", "中文", *wishes, "More wishes", "Sampling"]
         page.keyboard.press("Enter")
         for name in ("temperature", "top_p", "top_k", "count", "seed"):
             page.keyboard.press("Tab")
@@ -151,7 +132,8 @@ def test_it_speaks_chinese() -> None:
         page.get_by_text("写完 1 首").wait_for()
         text = page.inner_text("body").replace("English", "").replace("nanopoet", "")
         assert "押韵 · 合律" in text
-        assert set(re.findall("[A-Za-z-]{2,}", text)) <= {"temperature", "top-p", "top-k", "seed"}
+        known = {"temperature", "top-p", "top-k", "seed", "make", "finetune"}
+        assert set(re.findall("[A-Za-z-]{2,}", text)) <= known
         page.get_by_role("button", name="English").click()
         page.get_by_text("Done: 1").wait_for()
         assert "押韵" not in page.inner_text("body")
@@ -160,30 +142,27 @@ def test_it_speaks_chinese() -> None:
 @needs_chromium
 def test_it_says_what_went_wrong_and_takes_text_for_text() -> None:
     with opened(Scripted("<b id=x>&，", LONG)) as page:
-        page.get_by_role("button", name="Write").click()
+        page.get_by_role("button", name="Write", exact=True).click()
         page.get_by_text("Done: 1").wait_for()
         assert page.locator("#x").count() == 0
         assert page.locator("article ruby").first.inner_text().replace("\n", "") == "<?"
-        page.get_by_label("五绝").check()
-        page.get_by_role("button", name="Write").click()
-        page.get_by_text("for 1 no 五绝 came").wait_for()
         page.get_by_text("Sampling").click()
         page.get_by_role("spinbutton", name="poems").fill("99")
         page.get_by_text("Sampling").click()
-        page.get_by_role("button", name="Write").click()
+        page.get_by_role("button", name="Write", exact=True).click()
         page.get_by_role("spinbutton", name="poems").wait_for()  # shown, as it is the one to fix
         assert page.evaluate("document.activeElement.name") == "count"
 
 
 @needs_chromium
 def test_a_refusal_is_shown() -> None:
-    with served(Scripted(POEM)) as address, browser.page() as (page, _):
+    with served(finetuned_writer()) as address, browser.page() as (page, _):
         page.goto(address)
-        page.get_by_label("How it begins").fill("白日依山盡黃")
+        page.get_by_label("Acrostic").fill("山水月")
         page.get_by_label("五绝").check()
-        page.get_by_role("button", name="Write").click()
-        page.get_by_text("no 五绝 begins with '白日依山盡黃'").first.wait_for()
-        assert page.get_by_role("status").inner_text().startswith("no 五绝")
+        page.get_by_role("button", name="Write", exact=True).click()
+        page.get_by_text("acrostic = 山水月 has 3 characters").first.wait_for()
+        assert page.locator("#status").inner_text().endswith("give one for each line, 4")
 
 
 CONTRAST = """() => {
@@ -216,10 +195,12 @@ def test_it_fits_a_phone_and_can_be_read(scheme: Any) -> None:
     with opened(Scripted("山" * 100, POEM)) as page:
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": 320, "height": 640})
+        page.get_by_text("More wishes").click()
         page.get_by_text("Sampling").click()
         page.get_by_role("spinbutton", name="poems").fill("2")
-        page.get_by_role("button", name="Write").click()
+        page.get_by_role("button", name="Write", exact=True).click()
         page.get_by_text("Done: 2").wait_for()
+        assert page.locator("#status").is_visible()
         for language in ("English", "中文"):
             page.get_by_role("button", name=language).click()
             assert page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -1,0 +1,103 @@
+"""What a program may ask of `POST /poems`, and the events with which it is answered.
+
+The request is a JSON object, `PoemRequest`. The answer is JSON lines. Each line is an event:
+
+note    a text of the request that was understood in another script
+draft   the text of a poem as it grows; a later draft replaces it, and may go back behind it
+poem    a whole poem: its form or tune, whether it rhymes and keeps the tones, its lines with marks
+error   no poem was found; nothing follows
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from nanopoet.common.errors import NanopoetError
+from nanopoet.models.sampling import Sampling
+from nanopoet.prosody.annotate import mark
+from nanopoet.prosody.forms import FORMS, style_of
+from nanopoet.prosody.rules import Verse
+from nanopoet.writing.catalogue import Catalogue
+from nanopoet.writing.names import find_form, find_tune
+from nanopoet.writing.request import Request
+from nanopoet.writing.write import Progress
+
+Event = dict[str, Any]
+
+
+class PoemRequest(Sampling, Request):
+    """A request for poems: what they shall be, and how to sample them."""
+
+    count: int = Field(default=1, ge=1, le=10, description="poems to write")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename(cls, values: Any) -> Any:
+        """Understand requests of earlier versions: `prompt`, and `null` as no form."""
+        if not isinstance(values, Mapping):
+            return values
+        named = dict(values)
+        if "prompt" in named:
+            if "opening" in named:
+                raise NanopoetError("prompt is an older name of opening: give one of them")
+            named["opening"] = named.pop("prompt")
+        if named.get("form", "") is None:
+            del named["form"]
+        return named
+
+    @classmethod
+    def _explain(cls, problem: dict[str, Any]) -> str:
+        """Put one of pydantic's findings into one line, as the class of the field does."""
+        is_wish = bool(problem["loc"]) and problem["loc"][0] in Request.model_fields
+        return Request._explain(problem) if is_wish else super()._explain(problem)
+
+    def wishes(self) -> Request:
+        """Return what the poems shall be."""
+        return Request(**{name: getattr(self, name) for name in Request.model_fields})
+
+    def sampling_of_one(self) -> Sampling:
+        """Return how to sample a single poem."""
+        values = {name: getattr(self, name) for name in Sampling.model_fields}
+        return Sampling(**values | {"count": 1})
+
+
+def tune_of(request: Request, catalogue: Catalogue | None) -> str | None:
+    """Return the tune that is asked for, as the corpus spells it; None if none is."""
+    if not request.form or find_form(request.form):
+        return None
+    return find_tune(request.form, catalogue)
+
+
+def poem_events(steps: Iterator[Progress], tune: str | None, *, first: bool) -> Iterator[Event]:
+    """Yield at least one event for each step of the writing of one poem.
+
+    Args:
+        steps: the poem as it grows.
+        tune: the name of its tune.
+        first: whether it is the first poem of the request, which has the notes.
+    """
+    try:
+        for step in steps:
+            if first:
+                for note in step.notes:
+                    yield {"event": "note", **note._asdict(), "text": str(note)}
+            first = False
+            [text] = step.poems
+            yield _poem_event(text, tune) if step.finished else {"event": "draft", "text": text}
+    except NanopoetError as error:
+        yield {"event": "error", "error": str(error)}
+
+
+def _poem_event(text: str, tune: str | None) -> Event:
+    verse = Verse.of(text)
+    short = {style_of(form): form for form in FORMS}
+    return {
+        "event": "poem",
+        "text": text,
+        "form": short.get(verse.form or ""),
+        "tune": tune,
+        "rhyme": verse.rhyme,
+        "regulated": verse.regulated,
+        "lines": mark(text),
+    }
