@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,19 @@ def test_the_finetuned_model_writes_if_it_is_there(
     [poem] = _written(capsys, *options)
     assert [len(line) for line in Verse.of(poem).lines] == [2, 2]
     assert [poem] == _written(capsys, *options, "--model", str(home / "models/finetuned"))
+
+
+def test_the_page_takes_the_finetuned_model_if_it_is_there(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[bool] = []
+    monkeypatch.setattr(
+        "nanopoet.app.web.serve", lambda writer, *_: known.append(writer.catalogue is not None)
+    )
+    assert main(["serve"]) == main(["serve", "--model", "models/poet"]) == 0
+    shutil.rmtree(home / "models/finetuned")
+    assert main(["serve"]) == 0
+    assert known == [True, False, False]
 
 
 def test_a_prompt_is_the_opening_of_a_request(
