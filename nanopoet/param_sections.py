@@ -162,6 +162,8 @@ class FinetuneParams(_Section):
     """Probability to leave out author, style or title, drawn for each poem in each epoch."""
     loss_on: Literal["all", "content"]
     """Characters that are learned: `all`, or those of the `content` alone."""
+    shape_weight: float = Field(ge=0)
+    """Weight of a second loss: whether a character, which mark, or the end comes next."""
     max_steps: int = Field(ge=1)
     """Number of optimizer steps."""
     batch_size: int = Field(ge=1)

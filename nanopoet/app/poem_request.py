@@ -46,12 +46,6 @@ class PoemRequest(Sampling, Request):
             del named["form"]
         return named
 
-    @classmethod
-    def _explain(cls, problem: dict[str, Any]) -> str:
-        """Put one of pydantic's findings into one line, as the class of the field does."""
-        is_wish = bool(problem["loc"]) and problem["loc"][0] in Request.model_fields
-        return Request._explain(problem) if is_wish else super()._explain(problem)
-
     def wishes(self) -> Request:
         """Return what the poems shall be."""
         return Request(**{name: getattr(self, name) for name in Request.model_fields})

@@ -17,6 +17,7 @@ from nanopoet.models.generate import NextTokenModel, generate
 from nanopoet.models.kv_cache import KVCache
 from nanopoet.ops.cross_entropy import (
     EAGER_KERNELS,
+    ClassLoss,
     Kernels,
     linear_cross_entropy,
     softmax_gradient,
@@ -39,6 +40,7 @@ class LanguageModel(NextTokenModel):
             the backward pass instead of keeping them.
         takes_fields: whether the model writes for an author, a style and a title, and ends a poem
             with CONTENT_END. A pretrained model continues a text, and ends a poem with BEGIN.
+        class_loss: a second loss of the training, which `loss` returns without.
     """
 
     config: dict[str, Any]
@@ -46,6 +48,7 @@ class LanguageModel(NextTokenModel):
     blocks: nn.ModuleList
     activation_checkpointing = False
     takes_fields = False
+    class_loss: ClassLoss | None = None
     generate = generate
     _compiled: tuple[Callable[..., Tensor], Kernels] | None = None
 
@@ -128,6 +131,7 @@ class LanguageModel(NextTokenModel):
             targets.flatten(),
             self._compiled[1] if self._compiled else EAGER_KERNELS,
             no_target=PADDING_ID if self.takes_fields else None,
+            class_loss=self.class_loss,
         )
 
     def compile_loss(self) -> None:

@@ -17,13 +17,76 @@ PROMPT_ALLOWED = f"a text of at most {LONGEST_PROMPT} characters"
 _TYPE_ERRORS = {"float_type": "it must be a number, ", "int_type": "it must be a whole number, "}
 
 
-class Sampling(BaseModel):
-    """How to write poems; each parameter has a default, a range and a description.
+class Options(BaseModel):
+    """Values from outside, each with a default, what it may be, and a description.
 
-    `Sampling.read` checks values from outside. The constructor raises pydantic's own error.
+    `read` checks them. The constructor raises pydantic's own error.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any] | bytes) -> Self:
+        """Check values from outside.
+
+        Args:
+            values: name → value, or the text of a JSON object of them.
+
+        Raises:
+            NanopoetError: a name is unknown, or a value has another type or is out of range.
+        """
+        try:
+            if isinstance(values, bytes):
+                return cls.model_validate_json(values)
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise NanopoetError(cls._explain(dict(error.errors(include_url=False)[0]))) from None
+
+    @classmethod
+    def properties(cls) -> dict[str, Any]:
+        """Return the JSON schema of each option.
+
+        >>> Sampling.properties()["count"]["maximum"], Sampling.properties()["count"]["default"]
+        (256, 1)
+        """
+        properties: dict[str, Any] = cls.model_json_schema()["properties"]
+        return properties
+
+    @classmethod
+    def allowed(cls, name: str) -> str:
+        """Say what an option may be.
+
+        >>> Sampling.allowed("seed")
+        '0 to 4294967295 (the same seed writes the same poems)'
+        """
+        schema = cls.properties()[name]
+        if "maximum" not in schema:
+            return f"{schema['description']}"
+        return f"{schema['minimum']:g} to {schema['maximum']:.10g} ({schema['description']})"
+
+    @classmethod
+    def _explain(cls, problem: dict[str, Any]) -> str:
+        """Put one of pydantic's findings into one line."""
+        kind, known = problem["type"], ", ".join(cls.model_fields)
+        if kind == "json_invalid":
+            return f"the request is not JSON: {problem['ctx']['error']}"
+        if kind == "value_error":  # of a check of ours, with a message of its own
+            return str(problem["ctx"]["error"])
+        if not problem["loc"]:
+            return f"the request must be an object of nothing but {known}"
+        name = str(problem["loc"][0])
+        if kind == "extra_forbidden":
+            return f"{reprlib.repr(name)} is unknown: known are {known}"
+        allowed = cls.allowed(name)
+        if "maximum" in cls.properties()[name]:
+            reason = f"{_TYPE_ERRORS.get(kind, '')}{allowed}"
+        else:
+            reason = f"{problem['msg'][0].lower()}{problem['msg'][1:]} ({allowed})"
+        return f"{name} = {reprlib.repr(problem['input'])} is not allowed: {reason}"
+
+
+class Sampling(Options):
+    """How to write poems."""
 
     max_new_tokens: int = Field(
         default=100, ge=1, le=1000, description="characters after the prompt, at most"
@@ -48,45 +111,6 @@ class Sampling(BaseModel):
     )
     count: int = Field(default=1, ge=1, le=MOST_POEMS, description="poems for each prompt")
 
-    @classmethod
-    def read(cls, values: Mapping[str, Any] | bytes) -> Self:
-        """Check values from outside.
-
-        Args:
-            values: name → value, or the text of a JSON object of them.
-
-        Raises:
-            NanopoetError: a name is unknown, or a value has another type or is out of range.
-        """
-        try:
-            if isinstance(values, bytes):
-                return cls.model_validate_json(values)
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise NanopoetError(cls._explain(dict(error.errors(include_url=False)[0]))) from None
-
-    @classmethod
-    def properties(cls) -> dict[str, Any]:
-        """Return the JSON schema of each parameter.
-
-        >>> Sampling.properties()["count"]["maximum"], Sampling.properties()["count"]["default"]
-        (256, 1)
-        """
-        properties: dict[str, Any] = cls.model_json_schema()["properties"]
-        return properties
-
-    @classmethod
-    def allowed(cls, name: str) -> str:
-        """Say what a parameter may be.
-
-        >>> Sampling.allowed("seed")
-        '0 to 4294967295 (the same seed writes the same poems)'
-        """
-        schema = cls.properties()[name]
-        if "maximum" not in schema:
-            return f"{schema['description']}"
-        return f"{schema['minimum']:g} to {schema['maximum']:.10g} ({schema['description']})"
-
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of `nanopoet.models.generate.generate` and `stream`."""
         return {
@@ -95,22 +119,6 @@ class Sampling(BaseModel):
             "top_k": self.top_k or None,
             "top_p": self.top_p,
         }
-
-    @classmethod
-    def _explain(cls, problem: dict[str, Any]) -> str:
-        """Put one of pydantic's findings into one line."""
-        kind, known = problem["type"], ", ".join(cls.model_fields)
-        if kind == "json_invalid":
-            return f"the body is not JSON: {problem['ctx']['error']}"
-        if kind == "value_error":  # of a check of ours, with a message of its own
-            return str(problem["ctx"]["error"])
-        if not problem["loc"]:
-            return f"the body must be an object of nothing but {known}"
-        name = str(problem["loc"][0])
-        if kind == "extra_forbidden":
-            return f"{reprlib.repr(name)} is unknown: known are {known}"
-        value = reprlib.repr(problem["input"])
-        return f"{name} = {value} is not allowed: {_TYPE_ERRORS.get(kind, '')}{cls.allowed(name)}"
 
 
 def check_prompt(prompt: object) -> None:

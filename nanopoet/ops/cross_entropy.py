@@ -53,6 +53,48 @@ EAGER_KERNELS = Kernels()
 """The functions as written here."""
 
 
+class ClassLoss(NamedTuple):
+    """A second loss: that the next token is of the right class.
+
+    It is −log of the probability that the tokens of the target's class have together.
+
+    Attributes:
+        tokens: each is a class of its own; all other tokens are one class.
+        weight: of this loss, beside the cross-entropy.
+    """
+
+    tokens: tuple[int, ...]
+    weight: float
+
+
+def add_class_gradient(
+    gradient: Tensor, targets: Tensor, class_loss: ClassLoss, scale: float
+) -> None:
+    """Add the gradient of a second loss to the gradient of the cross-entropy, in place.
+
+    With p the probabilities, o the target of a row, P the probability of all `tokens`, and w the
+    weight, the second loss has the gradient w (p − o) if the target is one of `tokens`. Else it is
+    w p for `tokens`, and −w p P / (1 − P) for all others.
+
+    Args:
+        gradient: (R, V), `scale` × (p − o).
+        targets: (R,) ids.
+        class_loss: the second loss.
+        scale: weight of a row's loss in the total.
+    """
+    tokens, weight = class_loss
+    columns = torch.stack([gradient[:, token] for token in tokens], dim=1)
+    alone = torch.stack([targets == token for token in tokens]).any(dim=0)
+    share = (columns.float().sum(dim=1) / scale).clamp(0, 1 - 1e-6)
+    less = torch.where(alone, 0, weight * share / (1 - share))
+    gradient *= torch.where(alone, 1 + weight, 1 - less)[:, None].to(gradient.dtype)
+    for column, token in zip(columns.unbind(dim=1), tokens, strict=True):
+        gradient[:, token] = column * (1 + weight)
+    at = targets[:, None]
+    own = gradient.gather(1, at) - (less * scale)[:, None].to(gradient.dtype)
+    gradient.scatter_(1, at, own)
+
+
 def linear_cross_entropy(
     x: Tensor,
     weight: Tensor,
@@ -60,6 +102,7 @@ def linear_cross_entropy(
     targets: Tensor,
     kernels: Kernels = EAGER_KERNELS,
     no_target: int | None = None,
+    class_loss: ClassLoss | None = None,
 ) -> Tensor:
     """Compute the mean cross-entropy, in nats and fp32, of softmax(x Wᵀ + b).
 
@@ -78,9 +121,11 @@ def linear_cross_entropy(
         targets: (N,) ids.
         kernels: the functions besides matmuls.
         no_target: the id whose rows have loss 0. They count in the mean.
+        class_loss: a second loss. The gradient has it, but the returned value does not, so that
+            values compare with those of other trainings.
     """
     loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        x, weight, bias, targets, kernels, no_target
+        x, weight, bias, targets, kernels, no_target, class_loss
     )
     return loss
 
@@ -112,6 +157,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         targets: Tensor,
         kernels: Kernels,
         no_target: int | None,
+        class_loss: ClassLoss | None,
     ) -> Tensor:
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
@@ -131,6 +177,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 if excess:
                     logits[:, size:] = float("-inf")
                 loss, gradient = kernels.softmax_gradient(logits, targets[part], 1 / len(x))
+                if class_loss is not None:
+                    add_class_gradient(gradient, targets[part], class_loss, 1 / len(x))
                 if no_target is not None:
                     without = targets[part] == no_target
                     loss = loss.masked_fill(without, 0)
@@ -151,7 +199,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         [grad] = grads
         scaled = [None if saved is None else saved * grad for saved in ctx.saved_tensors]
-        return (*scaled, None, None, None)
+        return (*scaled, None, None, None, None)
 
 
 def row_parts(x: Tensor) -> Iterator[slice]:

@@ -1,12 +1,10 @@
 """A request: what a poem shall be."""
 
-import reprlib
-from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from nanopoet.common.errors import NanopoetError
+from nanopoet.models.sampling import Options
 
 MOST_KEYWORDS = 6
 """Words of a request. The states grow twofold with each."""
@@ -14,13 +12,8 @@ LONGEST = 300
 """Characters of a text in a request, at most; the longest tune has 240."""
 
 
-class Request(BaseModel):
-    """The properties that a poem shall have; an empty field asks for nothing.
-
-    `Request.read` checks values from outside. The constructor raises pydantic's own error.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+class Request(Options):
+    """The properties that a poem shall have; an empty field asks for nothing."""
 
     form: str = Field(default="", max_length=30, description="七绝, 七言绝句, or a tune as 浣溪沙")
     author: str = Field(default="", max_length=30, description="an author of the training poems")
@@ -49,35 +42,3 @@ class Request(BaseModel):
     keep_rules: bool = Field(
         default=False, description="rhyme, tones, and no rhyme character that comes twice"
     )
-
-    @classmethod
-    def read(cls, values: Mapping[str, Any] | bytes) -> Self:
-        """Check values from outside.
-
-        Args:
-            values: name → value, or the text of a JSON object of them.
-
-        Raises:
-            NanopoetError: a name is unknown, or a value has another type or is too long.
-        """
-        try:
-            if isinstance(values, bytes):
-                return cls.model_validate_json(values)
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise NanopoetError(cls._explain(dict(error.errors(include_url=False)[0]))) from None
-
-    @classmethod
-    def _explain(cls, problem: dict[str, Any]) -> str:
-        """Put one of pydantic's findings into one line."""
-        known = ", ".join(cls.model_fields)
-        if problem["type"] == "json_invalid":
-            return f"the request is not JSON: {problem['ctx']['error']}"
-        if not problem["loc"]:
-            return f"the request must be an object of nothing but {known}"
-        name = str(problem["loc"][0])
-        if problem["type"] == "extra_forbidden":
-            return f"{reprlib.repr(name)} is unknown: known are {known}"
-        meaning = cls.model_fields[name].description
-        reason = problem["msg"][0].lower() + problem["msg"][1:]
-        return f"{name} = {reprlib.repr(problem['input'])} is not allowed: {reason} ({meaning})"

@@ -55,6 +55,7 @@ STALE: dict[str, tuple[object, str]] = {
     "pretrain.seed": (1, "pretrain finetune"),
     "finetune.field_dropout": (0.25, "finetune"),
     "finetune.loss_on": ("all", "finetune"),
+    "finetune.shape_weight": (0.0, "finetune"),
     "finetune.max_steps": (7, "finetune"),
     "finetune.batch_size": (2, "finetune"),
     "finetune.lr": (1e-3, "finetune"),

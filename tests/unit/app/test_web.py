@@ -167,12 +167,12 @@ def test_if_no_poem_is_found_the_answer_ends_with_it() -> None:
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        (b"{", 400, "the body is not JSON"),
-        ([], 400, "the body must be an object of nothing but "),
+        (b"{", 400, "the request is not JSON"),
+        ([], 400, "the request must be an object of nothing but "),
         ({"temprature": 1}, 400, "'temprature' is unknown: known are "),
         ({"opening": 1}, 400, "opening = 1 is not allowed: input should be a valid string (how"),
         ({"prompt": "山" * 301}, 400, "opening = '山山"),
-        (b'{"opening": "\\ud800"}', 400, "the body is not JSON"),
+        (b'{"opening": "\\ud800"}', 400, "the request is not JSON"),
         (
             {"form": "十四行"},
             400,
@@ -198,7 +198,7 @@ def test_if_no_poem_is_found_the_answer_ends_with_it() -> None:
         ({"temperature": "0.8"}, 400, "temperature = '0.8' is not allowed: it must be a number, 0"),
         ({"w" * 9000: 1}, 400, "www' is unknown: known are "),
         (b'{"temperature": 1e400}', 400, "temperature = inf is not allowed: 0 to 10"),
-        (b'{"seed": 1%s}' % (b"0" * 5000), 400, "the body is not JSON: number out of range"),
+        (b'{"seed": 1%s}' % (b"0" * 5000), 400, "the request is not JSON: number out of range"),
         ({"top_k": None}, 400, "top_k = None is not allowed: it must be a whole number, 0 to"),
         (b'{"temperature": NaN}', 400, "temperature = nan is not allowed: 0 to 10"),
         ({"seed": -1}, 400, "seed = -1 is not allowed: 0 to 4294967295"),

@@ -3,7 +3,13 @@ import torch
 import torch.nn.functional as F
 
 from nanopoet.ops import cross_entropy
-from nanopoet.ops.cross_entropy import linear_cross_entropy, softmax_gradient, token_cross_entropy
+from nanopoet.ops.cross_entropy import (
+    ClassLoss,
+    add_class_gradient,
+    linear_cross_entropy,
+    softmax_gradient,
+    token_cross_entropy,
+)
 
 
 @pytest.mark.parametrize("multiple", [1, 8])
@@ -65,3 +71,33 @@ def test_a_row_without_a_target_has_no_loss_and_no_gradient() -> None:
 def test_the_logits_of_all_rows_never_exist_at_once() -> None:
     parts = [part.stop - part.start for part in cross_entropy.row_parts(torch.empty(5000, 1))]
     assert max(parts) == 1024
+
+
+def test_the_second_loss_asks_for_the_class_of_the_target() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(40, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
+    targets = torch.arange(40) % 9
+    tokens, strength = (2, 7, 5), 2.5
+    value = linear_cross_entropy(
+        x, weight, None, targets, no_target=1, class_loss=ClassLoss(tokens, strength)
+    )
+    p = (x @ weight.t()).softmax(dim=1)
+    others = 1 - p[:, tokens].sum(dim=1)
+    own = p.gather(1, targets[:, None])[:, 0]
+    of_class = torch.where(torch.isin(targets, torch.tensor(tokens)), own, others)
+    counts = targets != 1
+    plain = -(own.log() * counts).sum() / 40
+    assert value.item() == pytest.approx(plain.item())
+    both = plain - strength * (of_class.log() * counts).sum() / 40
+    for found, wanted in zip(
+        torch.autograd.grad(value, [x, weight]), torch.autograd.grad(both, [x, weight]), strict=True
+    ):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_the_second_loss_is_finite_where_the_class_is_all_but_impossible() -> None:
+    """All of the probability is on the classes of their own, and the target is none of them."""
+    gradient = torch.tensor([[1.0, -1.0, 0.0]])
+    add_class_gradient(gradient, torch.tensor([1]), ClassLoss((0,), 4.0), 1.0)
+    assert gradient.isfinite().all()
+    assert gradient[0, 0] == 5

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nanopoet.corpus.poems import Poem
+from nanopoet.models.registry import make_model
 from nanopoet.params import finetune_recipe, load_params
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.fields import FieldPoems, encode_request
@@ -43,7 +44,7 @@ def _finetuned(
     model = build_model(tokenizer.vocab_size, params.pretrain)
     task = pretraining(tokens, tokens, tokenizer, params.pretrain)
     list(Trainer(model, task, tokenizer, params.pretrain))
-    take_fields(model)
+    take_fields(model, tokenizer, params.finetune.shape_weight)
     encoded = FieldPoems.of(POEMS, tokenizer)
     task = finetuning(encoded, encoded, tokenizer, model.block_size, params.finetune)
     return Trainer(model, task, tokenizer, finetune_recipe(params.pretrain, params.finetune))
@@ -97,3 +98,17 @@ def test_a_restored_finetuning_ends_with_the_same_weights(
     pairs = zip(whole.model.parameters(), last.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     assert whole.records == last.records
+
+
+def test_the_second_loss_has_marks_and_the_end_as_classes_of_their_own() -> None:
+    tokenizer = CharTokenizer.from_characters("春，。")
+    config = {"architecture": "classic", "vocab_size": tokenizer.vocab_size, "emb_size": 4}
+    config |= {"block_size": 4, "layer_num": 1, "head_num": 1, "dropout": 0.0}
+    model = make_model(config, torch.Generator().manual_seed(0))
+    take_fields(model, tokenizer, 0.0)
+    assert model.class_loss is None
+    take_fields(model, tokenizer, 2.0)
+    assert model.class_loss is not None
+    assert model.class_loss.weight == 2
+    expected = {*tokenizer.encode("，。"), CONTENT_END_ID}
+    assert set(model.class_loss.tokens) == expected
