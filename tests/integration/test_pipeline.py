@@ -71,10 +71,15 @@ def test_the_run_is_tracked(project: Project) -> None:
 
 def test_the_tracked_model_writes_poems_elsewhere(project: Project, tmp_path: Path) -> None:
     """The folder and the process know nothing of the project."""
-    run = project.tracked()[0]
+    run, finetuning = project.tracked()[:2]
     script = f"""
 import mlflow, pandas as pd, sys
 mlflow.set_tracking_uri("sqlite:///{project.folder / "mlflow.db"}")
+asked = pd.DataFrame([{{"prompt": "春", "form": "樂府1", "author": "無名", "keywords": ["山"]}}])
+finetuned = mlflow.pyfunc.load_model("models:/{finetuning["models"][0]}")
+[poem] = finetuned.predict(asked)["poem"]
+assert poem[0] == "春" and "山" in poem, poem
+assert [poem[i] in "，。" for i in range(24)] == [i % 6 == 5 for i in range(24)], poem
 model = mlflow.pyfunc.load_model("models:/{run["models"][0]}")
 prompts = pd.DataFrame({{"prompt": ["春", ""]}})
 first = model.predict(prompts, params={{"max_new_tokens": 5, "seed": 1, "count": 2}})

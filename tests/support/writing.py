@@ -2,13 +2,17 @@
 
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from nanopoet.corpus.poems import Poem
 from nanopoet.models.base import LanguageModel
+from nanopoet.models.checkpoint import save_model
 from nanopoet.models.registry import make_model
 from nanopoet.tokens.tokenizer import SPECIAL_TOKENS, CharTokenizer
+from nanopoet.writing.catalogue import CATALOGUE, Catalogue
 from nanopoet.writing.predicate import Predicate
 from nanopoet.writing.rules import Rule
 from nanopoet.writing.shapes import Shape
@@ -33,6 +37,24 @@ def peaked_model(tokenizer: CharTokenizer, block_size: int = 32) -> LanguageMode
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.45, generator=generator)
     return model.eval()
+
+
+TUNES_AND_AUTHORS = [
+    Poem(content=content, title="山", author=author, style=style)
+    for author in ("李白", "李白", "杜甫")
+    for style, content in (("小令", "山光，水月。"), ("浣溪沙", "山光水月夜天風，東空中。"))
+]
+"""Poems of which a catalogue has two tunes and two authors."""
+
+
+def save_poets(folder: Path) -> None:
+    """Save random models with the same weights: `poet`, and `finetuned`, which takes fields."""
+    tokenizer = CharTokenizer.from_characters(COMMON + "，。李杜甫小令五言绝句夏冬明依盡")
+    for name in ("poet", "finetuned"):
+        model = peaked_model(tokenizer, block_size=64)
+        model.takes_fields = name == "finetuned"
+        save_model(folder / name, model, tokenizer, {})
+    Catalogue.of(TUNES_AND_AUTHORS).save(folder / "finetuned" / CATALOGUE)
 
 
 def accepts(rule: Rule, tokens: Sequence[int]) -> bool:

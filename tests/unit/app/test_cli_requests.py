@@ -10,30 +10,16 @@ import pytest
 import nanopoet
 from nanopoet.app.cli import main
 from nanopoet.common.text import as_lines
-from nanopoet.corpus.poems import Poem
-from nanopoet.models.checkpoint import save_model
 from nanopoet.prosody.rules import Verse
-from nanopoet.tokens.tokenizer import CharTokenizer
-from nanopoet.writing.catalogue import CATALOGUE, Catalogue
+from nanopoet.writing.catalogue import CATALOGUE
 from tests.support.project import ROOT
-from tests.support.writing import COMMON, peaked_model
-
-POEMS = [
-    Poem(content=content, title="山", author=author, style=style)
-    for author in ("李白", "李白", "杜甫")
-    for style, content in (("小令", "山光，水月。"), ("浣溪沙", "山光水月夜天風，東空中。"))
-]
+from tests.support.writing import save_poets
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a pretrained and a finetuned model."""
-    tokenizer = CharTokenizer.from_characters(COMMON + "，。李杜甫小令五言绝句夏冬明依盡")
-    for name in ("poet", "finetuned"):
-        model = peaked_model(tokenizer, block_size=64)
-        model.takes_fields = name == "finetuned"
-        save_model(tmp_path / "models" / name, model, tokenizer, {})
-    Catalogue.of(POEMS).save(tmp_path / "models/finetuned" / CATALOGUE)
+    save_poets(tmp_path / "models")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
