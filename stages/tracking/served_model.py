@@ -53,10 +53,10 @@ SIGNATURE = ModelSignature(
 """Input, output and parameters, as MLflow checks and shows them."""
 
 INPUT_EXAMPLE = (
-    pd.DataFrame([{"prompt": "明月", "form": "五绝", "keep_rules": True}]),
-    {"seed": 1},
+    pd.DataFrame([{"prompt": "床前明月光"} | {name: getattr(Request(), name) for name in _WISHES}]),
+    {"max_new_tokens": 8},
 )
-"""A request that MLflow shows with the model."""
+"""A request that MLflow shows with the model, and tries when it stores one of any corpus."""
 
 REQUIREMENTS = (
     "mlflow",
