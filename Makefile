@@ -16,7 +16,7 @@ OF_TORCH := torch cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidi
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help repro finetune run ui test test-fast check format figures bench clean lock
+.PHONY: help repro finetune run apply ui test test-fast check format figures bench clean lock
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 18
@@ -36,6 +36,9 @@ finetune: $(VENV)/.ready ## then teach the model to write for an author, a form 
 run: $(VENV)/.ready ## run a recipe beside the default: make run RECIPE=notebook
 	@python -m tools.repair_dvc
 	@python -m tools.run_recipe $(RECIPE)
+
+apply: $(VENV)/.ready ## bring an experiment into the workspace: make apply EXPERIMENT=lr-24
+	@python -m tools.apply_experiment $(EXPERIMENT)
 
 ui: $(VENV)/.ready ## open the runs in MLflow, for this machine alone
 	@python -m tools.mlflow_ui
