@@ -29,6 +29,7 @@ WIDTH = 100
 COMMANDS = {
     "make repro",
     "make test",
+    "make finetune",
     "make ui",
     "make run RECIPE=notebook",
     "dvc repro evaluate",

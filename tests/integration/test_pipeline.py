@@ -111,13 +111,8 @@ def test_elsewhere_it_gives_the_same_bytes(project: Project, tmp_path: Path) -> 
     """Folder, locale, time zone, umask, hash seed and terminal width do not change an out."""
     elsewhere = Project(tmp_path / "另一處 with a space", load={"source": "mine.jsonl"}, **SMALL)
     write_poems(elsewhere.folder / "mine.jsonl", make_poems(300))
-    elsewhere.environment |= {
-        "LC_ALL": "C",
-        "TZ": "Asia/Shanghai",
-        "PYTHONHASHSEED": "1",
-        "COLUMNS": "40",
-        "HOME": str(tmp_path),
-    }
+    elsewhere.fork(LC_ALL="C", TZ="Asia/Shanghai", PYTHONHASHSEED="1")
+    elsewhere.environment |= {"COLUMNS": "40", "HOME": str(tmp_path)}
     elsewhere.umask = 0o077
     assert sorted(elsewhere.repro("report", FINETUNING[-1])) == sorted([*STAGES, *FINETUNING])
     assert _outs(elsewhere) == _outs(project)

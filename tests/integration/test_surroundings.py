@@ -30,6 +30,10 @@ def _locale(project: Project, charmap: str, language: str) -> None:
     project.encoding = charmap
 
 
+def _as_it_is(project: Project) -> None:
+    project.fork()
+
+
 def _ascii(project: Project) -> None:
     project.environment |= {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
@@ -64,7 +68,7 @@ def _no_home(project: Project) -> None:
 
 
 CHANGES: dict[str, Callable[[Project], None]] = {
-    "another folder": lambda _project: None,
+    "another folder": _as_it_is,
     "Latin-1": lambda project: _locale(project, "ISO-8859-1", "en_US"),
     "GBK": lambda project: _locale(project, "GBK", "zh_CN"),
     "ASCII": _ascii,

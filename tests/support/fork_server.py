@@ -77,8 +77,12 @@ os.kill(os.getpid(), -status)
 
 
 @cache
-def folder_of_python() -> Path:
-    """Start the server of this test process, and return the folder of its `python`.
+def folder_of_python(**environment: str) -> Path:
+    """Start a server, unless it runs, and return the folder of its `python`.
+
+    Args:
+        environment: variables that Python reads when it starts, such as PYTHONHASHSEED. Each
+            environment has a server of its own.
 
     Where the system is not Linux, it is the folder of the real `python`.
     """
@@ -93,7 +97,7 @@ def folder_of_python() -> Path:
     server = subprocess.Popen(
         [sys.executable, "-P", __file__, address],
         cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"} | environment,
         stdin=subprocess.PIPE,  # the server ends when this process closes it, even by dying
         start_new_session=True,
     )

@@ -53,11 +53,17 @@ class Project:
         self.environment = os.environ | {"OMP_NUM_THREADS": "1"}
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
-    def fork(self) -> Self:
-        """Use the `python` of the fork server from now on; return the project."""
-        if not self.environment["PATH"].startswith(str(folder_of_python())):
-            self.python = str(folder_of_python() / "python")
-            self.environment["PATH"] = f"{folder_of_python()}{os.pathsep}{self.environment['PATH']}"
+    def fork(self, **environment: str) -> Self:
+        """Use the `python` of a fork server from now on; return the project.
+
+        Args:
+            environment: variables with which the server and the project run.
+        """
+        self.environment |= environment
+        folder = folder_of_python(**environment)
+        if not self.environment["PATH"].startswith(str(folder)):
+            self.python = str(folder / "python")
+            self.environment["PATH"] = f"{folder}{os.pathsep}{self.environment['PATH']}"
         return self
 
     def set(self, **changes: dict[str, Any]) -> None:
