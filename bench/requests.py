@@ -28,6 +28,7 @@ from nanopoet.ops.linear import packed
 from nanopoet.prosody.forms import FORMS, style_of
 from nanopoet.prosody.rhyme import groups
 from nanopoet.prosody.rules import Verse
+from nanopoet.prosody.script import to_script
 from nanopoet.writing.folder import Poet, load_poet
 from nanopoet.writing.request import Request
 from nanopoet.writing.write import write_poems
@@ -79,7 +80,7 @@ def measure_rules(poet: Poet, count: int) -> dict[str, Any]:
 def measure_acrostics(poet: Poet, count: int) -> dict[str, Any]:
     """Ask for acrostics that keep all rules."""
     rng = np.random.default_rng(0)
-    common = _common_characters()
+    common = _common_characters(poet)
     asked = ["".join(rng.choice(common, 4, replace=False)) for _ in range(count)]
     done, refused = [], []
     for seed, acrostic in enumerate(tqdm(asked, desc="acrostics", unit="poem", disable=None)):
@@ -148,11 +149,14 @@ def _times(seconds: Iterable[float]) -> dict[str, float | None]:
     return {"median_seconds": round(median, 2), "p95_seconds": round(high, 2)}
 
 
-def _common_characters() -> list[str]:
+def _common_characters(poet: Poet) -> list[str]:
+    """Return the commonest characters, without those that a request has in another script."""
+    script = poet[2].script if poet[2] else None
     counts = Counter(
         character for poem in iter_poems("data/train.jsonl") for character in poem["content"]
     )
-    return [each for each, _ in counts.most_common() if groups(each)][:COMMON]
+    known = [each for each, _ in counts.most_common() if groups(each)]
+    return [each for each in known if not script or to_script(each, script) == each][:COMMON]
 
 
 if __name__ == "__main__":
