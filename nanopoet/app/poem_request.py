@@ -1,4 +1,4 @@
-"""What a program may ask of `POST /poems`, and the events with which it is answered.
+"""Requests of `POST /poems`, and the events with which they are answered.
 
 The request is a JSON object, `PoemRequest`. The answer is JSON lines. Each line is an event:
 
