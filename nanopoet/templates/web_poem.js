@@ -1,6 +1,8 @@
 // Poems as they are shown, and characters and lines that are written anew.
 const TONES = { level: "平", oblique: "仄", either: "中", unknown: "？" };
 const KEPT = ["form", "author", "title", "rhyme", "keep_rules", "temperature", "top_p", "top_k"];
+// A character that is chosen may become another than was asked for; those of a line may not.
+const KEPT_IN_LINE = [...KEPT, "acrostic", "keywords", "rhyme_characters", "rhyme_from"];
 const ENDS = /[。！？；…｡.!?;，：—,:\n]+/u, QUOTES = /[\p{Ps}\p{Pe}\p{Pi}\p{Pf}"'、]/u;
 const TIMES = 10; // attempts to write something else than what is there
 const written = new WeakMap(); // article → its request and its text
@@ -96,7 +98,8 @@ async function rewrite(element, line, place, signal) {
   const row = element.querySelectorAll("[role=row]")[line];
   for (const each of whole ? row.querySelectorAll("ruby") : [row.children[place]]) each.classList.add("pending");
   report(`Writing ${where[0]} anew …`, `正在重写${where[1]}……`);
-  const wishes = Object.fromEntries(KEPT.filter(name => name in request).map(name => [name, request[name]]));
+  const kept = (whole ? KEPT_IN_LINE : KEPT).filter(name => name in request);
+  const wishes = Object.fromEntries(kept.map(name => [name, request[name]]));
   const draft = draftOf(event, whole ? places : [places[place]]);
   for await (const answer of eventsOf({ ...wishes, draft, seed: newSeed(), count: TIMES }, signal)) {
     if (answer.event === "error") return report(answer.error, "不行：" + answer.error);

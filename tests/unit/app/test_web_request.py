@@ -120,6 +120,7 @@ def test_an_input_method_is_left_alone(page: Page) -> None:
 
 def test_a_character_or_a_line_is_rewritten_and_nothing_else(page: Page) -> None:
     page.get_by_label("七绝").check()
+    page.get_by_label("Acrostic").fill("山月天年")
     page.get_by_label("Keep the rules").check()
     before = write(page)
     page.get_by_role("row").nth(1).get_by_role("gridcell").nth(2).click()
@@ -138,6 +139,7 @@ def test_a_character_or_a_line_is_rewritten_and_nothing_else(page: Page) -> None
     page.get_by_text(re.compile("Rewrote line 3: ")).wait_for()
     last = lines_of(page)
     assert last[2] != after[2]
+    assert last[2][0] == "天"  # a line keeps its place in the acrostic
     assert last[:2] + last[3:] == after[:2] + after[3:]
     verse = Verse.of("，".join(last) + "。")
     assert (verse.rhyme, verse.regulated) == (True, True)
