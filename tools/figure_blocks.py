@@ -70,7 +70,7 @@ def _machine(machine: Figures, chinese: bool) -> str:
         return str(machine["device"])
     cores, bf16 = machine["cores"], machine["bf16"]
     if chinese:
-        return f"{cores} 核，{f'{bf16} bf16' if bf16 else '无 bf16'}"
+        return f"{cores} 核、{f'{bf16} bf16' if bf16 else '无 bf16'}"
     return f"{cores} cores {f'with {bf16} bf16' if bf16 else 'without bf16'}"
 
 
@@ -111,8 +111,8 @@ def results(figures: Figures, *, chinese: bool = False) -> str:
         )
         commits.append(f"{shown} {measured['commit']}")
     if chinese:
-        head = "配方 | 每字奈特 | 犹豫范围 | 格律形式 | 其中押韵 | 参数 | 训练词元 | 训练用时"
-        last = f"测于提交：{'、'.join(commits)}。用时不含途中的评估。"
+        head = "配方 | 每字损失 | 困惑度 | 绝句、律诗 | 其中押韵 | 参数量 | 训练词元数 | 训练用时"
+        last = f"各配方测量时的提交：{'、'.join(commits)}。用时不含训练途中的评估。"
     else:
         head = (
             "recipe | nats per character | perplexity | regular form | of these, rhyming "

@@ -122,7 +122,7 @@ async function write(request, signal) {
   if (find("status").getBoundingClientRect().bottom > innerHeight) find("poems-title").scrollIntoView();
   let current = null, done = 0;
   for await (const event of eventsOf(request, signal)) {
-    if (event.event === "error") return report(event.error, "不行：" + event.error);
+    if (event.event === "error") return report(event.error, "无法写诗：" + event.error);
     if (event.event === "note") {
       addNote(event);
       continue;

@@ -1,5 +1,5 @@
 // Poems as they are shown, and characters and lines that are written anew.
-const TONES = { level: "平", oblique: "仄", either: "中", unknown: "？" };
+const TONES = { level: "平", oblique: "仄", either: "两读", unknown: "？" };
 const KEPT = ["form", "author", "title", "rhyme", "keep_rules", "temperature", "top_p", "top_k"];
 // A character that is chosen may become another than was asked for; those of a line may not.
 const KEPT_IN_LINE = [...KEPT, "acrostic", "keywords", "rhyme_characters", "rhyme_from"];
@@ -73,9 +73,9 @@ function summary(event) {
   else if (event.form) {
     row.append(make("span", event.form, { lang: "zh-Hans" }), " · ");
     row.append(...answer(event.rhyme, ["rhymes", "押韵"], ["does not rhyme", "不押韵"]), " · ");
-    row.append(...answer(event.regulated, ["tones regular", "合律"], ["tones irregular", "不合律"]));
+    row.append(...answer(event.regulated, ["tones regular", "平仄合律"], ["tones irregular", "平仄不合"]));
     row.append(" · ", make("span", rhymes, { lang: "zh-Hant" }));
-  } else row.append(...both("in none of the four regular forms", "不是绝句、律诗"));
+  } else row.append(...both("in none of the four regular forms", "既非绝句，也非律诗"));
   return row;
 }
 
@@ -102,7 +102,7 @@ async function rewrite(element, line, place, signal) {
   const wishes = Object.fromEntries(kept.map(name => [name, request[name]]));
   const draft = draftOf(event, whole ? places : [places[place]]);
   for await (const answer of eventsOf({ ...wishes, draft, seed: newSeed(), count: TIMES }, signal)) {
-    if (answer.event === "error") return report(answer.error, "不行：" + answer.error);
+    if (answer.event === "error") return report(answer.error, "无法写诗：" + answer.error);
     if (answer.event !== "poem" || answer.text === event.text) continue;
     showPoem(element, answer, request);
     const now = answer.lines[line].map(c => c.text);

@@ -87,7 +87,7 @@ def test_a_block_is_filled_and_stays(name: str, reference: dict[str, Any]) -> No
         ("a.long time", "3.8 hours"),
         ("a.b time-zh", "21 分钟"),
         ("a.machine machine", "2 cores without bf16"),
-        ("a.machine machine-zh", "2 核，无 bf16"),
+        ("a.machine machine-zh", "2 核、无 bf16"),
     ],
 )
 def test_a_number_is_written_as_asked(marker: str, expected: str) -> None:

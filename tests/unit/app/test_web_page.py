@@ -131,7 +131,7 @@ def test_it_speaks_chinese() -> None:
         page.get_by_role("button", name="写诗").click()
         page.get_by_text("写完 1 首").wait_for()
         text = page.inner_text("body").replace("English", "").replace("nanopoet", "")
-        assert "押韵 · 合律" in text
+        assert "押韵 · 平仄合律" in text
         known = {"temperature", "top-p", "top-k", "seed", "make", "finetune"}
         assert set(re.findall("[A-Za-z-]{2,}", text)) <= known
         page.get_by_role("button", name="English").click()
