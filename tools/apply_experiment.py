@@ -31,6 +31,7 @@ def main() -> None:
             repo.experiments.apply(name, allow_missing=True)
     except DvcException as error:
         raise NanopoetError(str(error)) from None
+    print(f"apply_experiment: the workspace is as the experiment {name} left it")
     lacking = {
         stage: [os.path.relpath(path) for path in outs if not Path(path).exists()]
         for stage, outs in outs_by_stage("outs").items()

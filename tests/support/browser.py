@@ -145,7 +145,8 @@ def take_pictures(folder: Path) -> None:
             if name == "charts":
                 opened.get_by_placeholder(sign).fill("loss")
             if name == "poems":
-                last = client.get_metric_history(runs[0].info.run_id, "loss/val")[-1].step
+                histories = (client.get_metric_history(run.info.run_id, "loss/val") for run in runs)
+                last = max(set.intersection(*({each.step for each in h} for h in histories)))
                 opened.get_by_placeholder("Filter by step and prompt").fill(f"{last:06d}")
             if name == "compare":
                 opened.get_by_text("Show diff only").first.click()

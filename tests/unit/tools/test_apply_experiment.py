@@ -46,7 +46,8 @@ def test_the_experiment_is_applied_and_the_missing_out_is_named(project: Project
     done = project.run("tools.apply_experiment", "higher")
     assert done.returncode == 0, done.stderr
     assert "ERROR" not in done.stderr
-    *_, last = done.stdout.splitlines()
+    *_, first, last = done.stdout.splitlines()
+    assert first == "apply_experiment: the workspace is as the experiment higher left it"
     missing = "DVC's cache has no second.txt; run `dvc repro second` to make them"
     assert last == f"apply_experiment: {missing}"
     for name in ("params.yaml", "first.txt"):
