@@ -47,7 +47,8 @@ test: $(VENV)/.ready ## run all tests but the slow ones
 	$(PYTEST)
 
 test-fast: $(VENV)/.ready ## run the tests that start no process, in under a minute
-	$(PYTEST) -m "not slow and not process" nanopoet tests/unit tests/docs --ignore tests/unit/export
+	$(PYTEST) -m "not slow and not process" nanopoet tests/unit tests/docs \
+	  $(addprefix --ignore tests/unit/,export bench writing/test_sampling.py)
 
 check: $(VENV)/.ready ## lint, format and types
 	ruff check .
