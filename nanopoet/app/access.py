@@ -23,9 +23,9 @@ MOST_REQUESTS = 4
 PATIENCE = 10.0
 """Seconds within which a request must arrive, and a reader must take what is there for it."""
 _LARGEST_BODY = 16 << 10
-"""Bytes of a request. A prompt of 1000 characters has 12,000 where JSON escapes them all."""
+"""Largest number of bytes of a request. In JSON an escaped character takes up to 12."""
 _CLOSE = {"Connection": "close"}
-"""Header of an answer before the end of the request, so that the rest is not waited for."""
+"""Header of an early answer. It lets the server drop the rest of the request."""
 _OPEN_AT = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - a choice of the user
 """Address of all interfaces → address by which this machine reaches itself."""
 
@@ -41,8 +41,8 @@ def listen(
         names: further names by which a browser may call the page.
 
     Returns:
-        the socket, the URL to open, and the names for `Named`. They are `*` if the address can be
-        reached from other machines.
+        the socket, the URL to open, and the host names that `Named` allows: `*` if other machines
+        can reach the address.
 
     Raises:
         NanopoetError: this machine cannot listen there.
@@ -124,8 +124,8 @@ class BoundedStream(StreamingResponse):
     A reader that takes nothing for `PATIENCE` loses the place and the connection.
 
     Args:
-        parts: closed at the end, however the end comes. The answer begins when the first is there:
-            an error before it is answered by the handler of its class.
+        parts: the parts of the answer. They are always closed at the end. The answer begins with
+            the first part. An error before the first part goes to its exception handler.
         places: shared by all answers.
         media_type: of the parts.
     """

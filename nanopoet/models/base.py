@@ -40,7 +40,8 @@ class LanguageModel(NextTokenModel):
             the backward pass instead of keeping them.
         takes_fields: whether the model writes for an author, a style and a title, and ends a poem
             with CONTENT_END. A pretrained model continues a text, and ends a poem with BEGIN.
-        class_loss: a second loss of the training, which `loss` returns without.
+        class_loss: a second training loss. It changes the gradient; the value of `loss` leaves it
+            out.
     """
 
     config: dict[str, Any]

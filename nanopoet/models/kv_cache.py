@@ -9,7 +9,7 @@ Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, int]]
 """`KVCache.extend` of one layer."""
 
 _MIN_CAPACITY = 16
-"""Tokens. A full cache doubles its capacity, so that short texts do not read a long cache."""
+"""Smallest capacity in tokens. A full cache doubles, so short texts read a short cache."""
 
 
 class KVCache:
@@ -62,7 +62,7 @@ class KVCache:
         self.length += count
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with some sequences, (b,) indices into B, each as often as it is named."""
+        """Keep the sequences with these indices, (b,). An index may repeat."""
         self._layers = {
             layer: [kept[rows] for kept in held] for layer, held in self._layers.items()
         }

@@ -86,7 +86,7 @@ class Options(BaseModel):
 
 
 class Sampling(Options):
-    """How to write poems."""
+    """Options of the sampling of poems."""
 
     max_new_tokens: int = Field(
         default=100, ge=1, le=1000, description="characters after the prompt, at most"

@@ -16,7 +16,7 @@ from nanopoet.corpus.poems import Poem
 
 
 class SpecialToken(str):
-    """A token that marks structure; it equals its letter as a string, but never comes from text."""
+    """A token that marks structure. It compares equal to its letter; text never yields it."""
 
     __slots__ = ()
 
@@ -148,8 +148,8 @@ class CharTokenizer:
     def decode_poem(self, ids: Sequence[int]) -> str:
         """Return the text of a poem.
 
-        It begins after the last CONTENT, or after BEGIN at the start of `ids` if there is none. It
-        ends before the next BEGIN or CONTENT_END, or with `ids`.
+        The poem begins after the last CONTENT. Without CONTENT it begins after the first id, BEGIN.
+        It ends before the next BEGIN or CONTENT_END, or with `ids`.
         """
         text = list(ids[1:])
         content = SPECIAL_TOKENS.index(CONTENT)

@@ -18,9 +18,9 @@ from nanopoet.writing.shapes import Shape
 CATALOGUE = "catalogue.json"
 """Name of the file in a model folder."""
 ATTESTED = 3
-"""Poems of a tune with the same line lengths, from which on a shape counts."""
+"""Smallest number of poems with the line lengths of a shape."""
 COMMON_MARK = 0.05
-"""Share of the poems of a shape in which a mark ends a line, from which on it may."""
+"""Smallest share of the poems of a shape in which a mark ends a line that it may end."""
 
 
 class TuneShape(NamedTuple):

@@ -48,7 +48,7 @@ class Context:
         return logits.clone() if cast else torch.empty_like(logits).copy_(logits)
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with some of the texts, (r,) indices into R, each as often as it is named."""
+        """Keep the texts with these indices, (r,). An index may repeat."""
         self._cache.keep(rows)
         self.ids, self._rows = self.ids[rows], len(rows)
 

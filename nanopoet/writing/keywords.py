@@ -13,9 +13,9 @@ from nanopoet.writing.shapes import Shape
 from nanopoet.writing.vocabulary import Vocabulary
 
 CONTINUED = 0.8
-"""How often a word that is begun is tried to be continued."""
+"""Probability of proposing the next character of a word that has begun."""
 _OTHER = -1
-"""Stands for all characters that are in no word."""
+"""Placeholder for all characters that are in no word."""
 
 
 class KeywordState(NamedTuple):
@@ -37,7 +37,7 @@ _Ends = tuple[frozenset[int], ...]
 
 
 class Keywords:
-    """Lets all words occur. Whether they still can is computed for each slot, from the last back.
+    """Rule that all words occur. A table says for each slot whether they still can.
 
     A word may end a line only if its last character rhymes. So this rule keeps the rhymes, too.
 
@@ -46,9 +46,8 @@ class Keywords:
         shape: the lines.
         domains: masks of the characters that each slot may have.
         words: the words as ids.
-        costs: for each word, a guess at −log p of each character where the model may write it. It
-            is for look-ahead alone. With a bad guess, words come too early or too late unless
-            there are many particles.
+        costs: for each word, an estimate of −log p of each character. Only look-ahead uses it. A
+            bad estimate places words too early or too late.
         rhymes: the rule of the rhymes, or None.
 
     Raises:

@@ -1,7 +1,7 @@
 """Rejection: poems as the model writes them, without those that do not satisfy a predicate.
 
-The poems that stay have exactly the model's distribution on condition of the predicate. It takes
-many attempts unless the model satisfies the predicate often.
+Accepted poems have exactly the model's conditional distribution. If the model rarely satisfies the
+predicate, rejection needs many attempts.
 """
 
 from collections.abc import Sequence

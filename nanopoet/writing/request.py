@@ -7,9 +7,9 @@ from pydantic import Field
 from nanopoet.models.sampling import Options
 
 MOST_KEYWORDS = 6
-"""Words of a request. The states grow twofold with each."""
+"""Largest number of keywords. Each keyword doubles the number of states."""
 LONGEST = 300
-"""Characters of a text in a request, at most; the longest tune has 240."""
+"""Largest number of characters of a text in a request; the longest tune has 240."""
 
 
 class Request(Options):

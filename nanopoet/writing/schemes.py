@@ -1,12 +1,15 @@
 """Rhyme schemes of tunes, learned from poems.
 
 Two lines *rhyme* if their last characters share a group of the 平水韻 in far more poems than by
-chance. Chance is the probability that two ends share a group if each is drawn from another poem.
-Poets of 词 also rhyme neighbouring groups, so lines that rhyme share one in 40 to 80% of the poems.
-By chance it is at most 12% in the commonest tunes. So two lines rhyme if they share a group in 30%
-of the poems, in three times as many as by chance, and in at least three. Lines that rhyme with a
-common line rhyme with each other. A line *repeats* a rhyme character if in half of the poems its
-last character is the last of an earlier line of the same rhyme, as in 如梦令.
+chance. Chance is the probability that line ends from two different poems share a group. Poets of 词
+also rhyme neighbouring groups, so lines that rhyme share a group in 40 to 80% of the poems. By
+chance it is at most 12% in the commonest tunes.
+
+So two lines count as rhyming if they share a group in 30% of the poems, in three times the share by
+chance, and in three poems. If two lines rhyme with a third one, all three rhyme.
+
+A line *repeats* a rhyme character if, in half of the poems, it ends in the same character as an
+earlier line of the rhyme. An example is 如梦令.
 """
 
 from collections.abc import Sequence
@@ -19,13 +22,13 @@ from nanopoet.prosody.rhyme import groups
 from nanopoet.writing.shapes import NO_RHYME
 
 SHARE = 0.3
-"""Share of the poems in which two lines share a group, from which on they rhyme."""
+"""Smallest share of poems in which two rhyming lines share a group."""
 TIMES_CHANCE = 3
-"""How many times as often as by chance they share one."""
+"""Smallest ratio of this share to the share by chance."""
 POEMS = 3
-"""Poems in which they share one, at least."""
+"""Smallest number of such poems."""
 REPEATED = 0.5
-"""Share of the poems in which a line repeats a rhyme character, from which on it may."""
+"""Smallest share of poems in which a line that may repeat a rhyme character does so."""
 
 
 def rhyme_scheme(poems: Sequence[Sequence[str]]) -> str:
