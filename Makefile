@@ -46,6 +46,7 @@ ui: $(VENV)/.ready ## open the runs in MLflow, for this machine alone
 test: $(VENV)/.ready ## run all tests but the slow ones
 	$(PYTEST)
 
+# It leaves out the longest: exports, benchmarks, and samples beside exact distributions.
 test-fast: $(VENV)/.ready ## run the tests that start no process, in under a minute
 	$(PYTEST) -m "not slow and not process" nanopoet tests/unit tests/docs \
 	  $(addprefix --ignore tests/unit/,export bench writing/test_sampling.py)
