@@ -32,7 +32,7 @@ from nanopoet.prosody.script import to_script
 from nanopoet.writing.folder import Poet, load_poet
 from nanopoet.writing.request import Request
 from nanopoet.writing.write import write_poems
-from tools.figure_blocks import this_machine
+from tools.figure_format import this_machine
 from tools.figures import git_head
 
 SHOWN = Request(form="七绝", author="李白", title="月夜", acrostic="春夏秋冬", keep_rules=True)

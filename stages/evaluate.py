@@ -9,7 +9,7 @@ from nanopoet.corpus.poems import load_duplicates, read_poems, read_texts
 from nanopoet.evaluation.prediction import prediction_figures
 from nanopoet.evaluation.sample_poems import sample_poems
 from nanopoet.evaluation.scoring import score_tokens
-from nanopoet.evaluation.verse import draw_texts, examples, judge, verse_figures
+from nanopoet.evaluation.verse import Corpus, draw_texts, examples, judge, verse_figures
 from nanopoet.models.checkpoint import load_model
 from nanopoet.params import load_params
 from nanopoet.prosody.forms import verse_form
@@ -57,8 +57,10 @@ def main() -> None:
         "human": draw_texts(val_poems, options.sample_count, options.sample_length, options.seed),
         "ngram": read_texts("data/baseline_poems.json"),
     }
-    judged = judge(sources, read_poems("data/train.jsonl"))
-    figures["verse"] = {name: verse_figures(poems) for name, poems in judged.items()}
+    train = read_poems("data/train.jsonl")
+    judged = judge(sources, train)
+    corpus = Corpus.of(train, TokenArrays.load("data/train"), tokenizer, params.baseline.order)
+    figures["verse"] = {name: verse_figures(poems, corpus) for name, poems in judged.items()}
 
     write_json("metrics/evaluate.json", figures)
     write_json("data/examples.json", {name: examples(poems) for name, poems in judged.items()})

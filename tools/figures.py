@@ -40,6 +40,7 @@ NAME is one of these. The first three have a Chinese version, named with the suf
     verse              poems of the default recipe beside those of people and of n-grams
     notebook-curve     validation loss of the original notebook beside the recipe `notebook`
     finetuned          what the finetuned model reaches, beside people's poems
+    reinforced         what the reinforced model reaches, beside the finetuned one and people
     requests           poems that must be as asked, from docs/requests.json (bench.requests)
     asked              one of these poems, with the command that asks for it
     poem-RECIPE        the first poem that a recipe wrote, as a code block
@@ -62,7 +63,8 @@ import pandas as pd
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import read_json, write_json, write_text
 from nanopoet.common.yaml import read_yaml
-from tools.figure_blocks import BLOCKS, format_value, poem_block, this_machine
+from tools.figure_blocks import BLOCKS, poem_block
+from tools.figure_format import format_value, this_machine
 
 REFERENCE = Path("docs/figures.json")
 """The figures that README and docs state."""
@@ -90,15 +92,10 @@ class Files(NamedTuple):
 PRETRAINED = Files(
     "pretrain", "metrics/evaluate.json", "models/poet/evaluations.csv", "data/samples.txt"
 )
-FINETUNED = Files(
-    "finetune",
-    "metrics/evaluate_finetuned.json",
-    "models/finetuned/evaluations.csv",
-    "data/samples_finetuned.txt",
-)
+FURTHER = {"finetuned": "finetune", "reinforced": "reinforce"}
+"""Model that goes on from another → the stage that trains it."""
 LEFT_OUT = {"calibration", "nats_by_position", "styles"}
 """Long lists in metrics/evaluate.json that no page states."""
-
 Figures = dict[str, Any]
 
 _INLINE = re.compile(r"(<!-- fig: ([^\s>]+)(?: ([^\s>]+))? -->)(.*?)(<!-- /fig -->)")
@@ -186,11 +183,14 @@ def collect(known: Figures) -> Figures:
         elif name in known:
             figures[name] = known[name]
             print(f"{name}: no experiment here; figures of {known[name]['measured']['commit']}")
-    if Path(FINETUNED.evaluation).exists():
-        figures["finetuned"] = _entry(FINETUNED, _in_workspace, known.get("finetuned"), head)
-    elif "finetuned" in known:
-        figures["finetuned"] = known["finetuned"]
-        print("finetuned: `make finetune` has not run here; its figures stay")
+    for name, stage in FURTHER.items():
+        evaluation, curve = f"metrics/evaluate_{name}.json", f"models/{name}/evaluations.csv"
+        files = Files(stage, evaluation, curve, f"data/samples_{name}.txt")
+        if Path(evaluation).exists():
+            figures[name] = _entry(files, _in_workspace, known.get(name), head)
+        elif name in known:
+            figures[name] = known[name]
+            print(f"{name}: `make {stage}` has not run here; its figures stay")
     figures["requests"] = read_json("docs/requests.json")
     return figures | {stage: read_json(f"metrics/{stage}.json") for stage in STAGES}
 

@@ -15,9 +15,9 @@ from nanopoet.evaluation.field_scores import score_contents
 from nanopoet.evaluation.sample_poems import sample_poems
 from nanopoet.models.base import LanguageModel
 from nanopoet.param_sections import EvaluateParams
-from nanopoet.prosody.forms import FORMS, regular_style, split_lines
+from nanopoet.prosody.forms import FORMS, split_lines
 from nanopoet.tokens.fields import FIELDS, FieldPoems, encode_request
-from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
 from nanopoet.writing.catalogue import Catalogue
 
 AUTHORS = 15
@@ -46,7 +46,7 @@ def evaluate_requests(
     options: EvaluateParams,
     device: torch.device,
     precision: Precision,
-) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """Compute all measures of requests; docs/evaluation.md defines each.
 
     Args:
@@ -59,7 +59,7 @@ def evaluate_requests(
         precision: of the matmuls.
 
     Returns:
-        the figures; and poems, `free` for no request, and `asked` for requests of people's poems.
+        the figures; and the poems by the style that was asked for, which is empty if none was.
     """
 
     def score(poems: Sequence[Poem], given: Sequence[str]) -> Array:
@@ -83,7 +83,6 @@ def evaluate_requests(
 
     count = options.sample_count
     drawn = [val[i] for i in np.random.default_rng(options.seed).permutation(len(val))]
-    free = write([encode_request(tokenizer)], count)
     asked = write_for(write, tokenizer, drawn[:count])
     nats = score(val, ()).sum().item() / sum(len(poem["content"]) for poem in val)
     figures = {
@@ -91,11 +90,14 @@ def evaluate_requests(
         "perplexity": float(np.exp(nats)),
         "nats_per_character_given": nats_given(score, drawn[: 2 * count]),
         "authors": identify_authors(score, drawn, max(1, count // 50)),
-        "forms": asked_forms(write, tokenizer, count),
         "tunes": asked_tunes(write, tokenizer, catalogue, val, max(1, count // TUNES)),
         "titles": title_shares(drawn[:count], asked),
     }
-    return figures, {"free": free, "asked": list(zip(drawn[:count], asked, strict=True))}
+    poems = {
+        "": write([encode_request(tokenizer)], count),
+        **write_forms(write, tokenizer, count),
+    }
+    return figures, poems
 
 
 def nats_given(score: Score, poems: Sequence[Poem]) -> dict[str, float]:
@@ -130,13 +132,10 @@ def identify_authors(score: Score, poems: Sequence[Poem], most: int) -> dict[str
     }
 
 
-def asked_forms(write: Write, tokenizer: CharTokenizer, count: int) -> dict[str, float]:
-    """Ask for poems in each regular form, and return the share that has it."""
-    found = {}
-    for form in FORMS.values():
-        poems = write([encode_request(tokenizer, style=form.style)], count)
-        found[form.style] = sum(regular_style(poem) == form.style for poem in poems) / count
-    return found
+def write_forms(write: Write, tokenizer: CharTokenizer, count: int) -> dict[str, list[str]]:
+    """Ask for poems in each regular form, and return them by its style."""
+    styles = [form.style for form in FORMS.values()]
+    return {style: write([encode_request(tokenizer, style=style)], count) for style in styles}
 
 
 def asked_tunes(
@@ -172,6 +171,36 @@ def write_for(write: Write, tokenizer: CharTokenizer, people: Sequence[Poem]) ->
     """Ask for a poem with the author, the style and the title of each poem."""
     fields = [{name: poem[name] for name in FIELDS} for poem in people]  # type: ignore[literal-required]
     return write([encode_request(tokenizer, **each) for each in fields], 1)
+
+
+def write_alike(
+    model: LanguageModel,
+    tokenizer: CharTokenizer,
+    people: Sequence[Poem],
+    options: EvaluateParams,
+    device: torch.device,
+    precision: Precision,
+) -> list[str]:
+    """Write a poem for the fields of each poem, always with the same random numbers.
+
+    Models that are compared poem by poem so differ in their weights alone. A model that takes no
+    fields gets none.
+    """
+    poems = []
+    for poem in people:
+        fields = {name: poem[name] for name in FIELDS} if model.takes_fields else {}  # type: ignore[literal-required]
+        poems += sample_poems(
+            model,
+            tokenizer,
+            count=1,
+            length=options.sample_length,
+            temperature=options.temperature,
+            seed=options.seed,
+            device=device,
+            precision=precision,
+            prompts=[encode_request(tokenizer, **fields) if model.takes_fields else [BEGIN_ID]],
+        )
+    return poems
 
 
 def title_shares(people: Sequence[Poem], written: Sequence[str]) -> dict[str, float | None]:

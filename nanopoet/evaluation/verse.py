@@ -3,18 +3,26 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from nanopoet.corpus.poems import Poem
 from nanopoet.evaluation.copying import lines_that_recur, longest_copies
+from nanopoet.evaluation.couplets import Parallelism, couplets
+from nanopoet.evaluation.readers import Reader, counting_reader
+from nanopoet.evaluation.variety import (
+    commonest_shares,
+    distinct_pairs,
+    distinct_pairs_within,
+)
 from nanopoet.prosody.forms import FORMS, split_lines
 from nanopoet.prosody.rhyme import readings
 from nanopoet.prosody.rules import Verse, held
 from nanopoet.prosody.script import scripts_of
+from nanopoet.tokens.dataset import TokenArrays
+from nanopoet.tokens.tokenizer import CharTokenizer
 
 _STYLES_SHOWN = 10
 
@@ -74,12 +82,44 @@ def judge(
     return {name: [next(judged) for _ in each] for name, each in sources.items()}
 
 
-def verse_figures(poems: Sequence[JudgedPoem]) -> dict[str, Any]:
+class Corpus(NamedTuple):
+    """Counts of the training poems, with which written poems are compared.
+
+    Attributes:
+        parallelism: of the middle couplets.
+        reader: counts n-grams.
+    """
+
+    parallelism: Parallelism
+    reader: Reader
+
+    @classmethod
+    def of(
+        cls, poems: Iterable[Poem], tokens: TokenArrays, tokenizer: CharTokenizer, order: int
+    ) -> Self:
+        """Count in the training poems, which are also given as tokens.
+
+        Args:
+            poems: the training poems.
+            tokens: the same, encoded.
+            tokenizer: gave the tokens their ids.
+            order: length of the longest n-gram.
+        """
+        parallel = couplets(poem["content"] for poem in poems)["middle"]
+        return cls(Parallelism(parallel), counting_reader(tokens, tokenizer, order))
+
+
+def verse_figures(poems: Sequence[JudgedPoem], corpus: Corpus) -> dict[str, Any]:
     """Compute all measures over N poems; docs/evaluation.md defines each.
 
     Most are shares from 0 to 1. A measure of regular poems, or of poems with a score, is None if
     there are none.
+
+    Args:
+        poems: the poems.
+        corpus: the training poems.
     """
+    texts = [poem.verse.text for poem in poems]
     verses = [poem.verse for poem in poems]
     regular = [verse for verse in verses if verse.form]
     characters = "".join(line for verse in verses for line in verse.lines)
@@ -89,7 +129,12 @@ def verse_figures(poems: Sequence[JudgedPoem]) -> dict[str, Any]:
         "regular": len(regular) / len(poems),
         **_rules(regular),
         "repeated_characters": _mean(verse.repeated for verse in regular),
-        **_variety(verses),
+        "distinct_1": len(set(characters)) / max(1, len(characters)),
+        "distinct_2": distinct_pairs(texts),
+        "distinct_2_within": distinct_pairs_within(texts),
+        **{f"commonest_{name}": share for name, share in commonest_shares(texts).items()},
+        **_parallel(texts, corpus.parallelism),
+        "reader_ngram": corpus.reader(texts),
         "known_shape": 1 - styles[""] / len(poems),
         **_overlap(poems),
         "mixed_scripts": fmean(len(scripts_of(verse.text)) > 1 for verse in verses),
@@ -142,18 +187,9 @@ def _rules(regular: Sequence[Verse]) -> dict[str, float | None]:
     }
 
 
-def _variety(verses: Sequence[Verse]) -> dict[str, float]:
-    """Compute the shares of distinct characters and of distinct pairs in a line.
-
-    (Li et al. 2016, https://arxiv.org/abs/1510.03055)
-    """
-    lines = [line for verse in verses for line in verse.lines]
-    characters = "".join(lines)
-    pairs = ["".join(pair) for line in lines for pair in pairwise(line)]
-    return {
-        "distinct_1": len(set(characters)) / max(1, len(characters)),
-        "distinct_2": len(set(pairs)) / max(1, len(pairs)),
-    }
+def _parallel(texts: Sequence[str], parallelism: Parallelism) -> dict[str, float | None]:
+    """Compute how well the lines of couplets answer each other, in nats per character."""
+    return {f"parallel_{place}": parallelism.nats(c) for place, c in couplets(texts).items()}
 
 
 def _overlap(poems: Sequence[JudgedPoem]) -> dict[str, float | None]:

@@ -51,6 +51,24 @@ def loss_chart(records: Sequence[StepRecord]) -> str:
     return _svg(_spec(rows, 560, 260, encoding=encoding, layer=layers))
 
 
+def lines_chart(lines: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> str:
+    """Draw lines, as SVG.
+
+    Args:
+        lines: name → points (x, y).
+        x: title of the horizontal axis.
+        y: title of the vertical axis.
+    """
+    rows = [{"x": a, "y": b, "line": name} for name, each in lines.items() for a, b in each]
+    encoding = {
+        "x": _field("x", "quantitative", x),
+        "y": _field("y", "quantitative", y, scale={"zero": False}),
+        "color": _colors("line", list(lines)),
+    }
+    mark = {"type": "line", "strokeWidth": 1}
+    return _svg(_spec(rows, 560, 200, mark=mark, encoding=encoding))
+
+
 def bars_chart(values: Mapping[str, Mapping[str, float]], title: str, **axis: Any) -> str:
     """Draw bars side by side, as SVG: for each form one bar of each source.
 

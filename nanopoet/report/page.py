@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from nanopoet.prosody.annotate import mark
-from nanopoet.report.charts import NATS, bars_chart, calibration_chart, loss_chart
+from nanopoet.prosody.annotate import Mark, mark
+from nanopoet.report.charts import NATS, bars_chart, calibration_chart, lines_chart, loss_chart
 from nanopoet.training.history import StepRecord
 
 Figures = Mapping[str, Any]
@@ -39,6 +39,13 @@ MEASURES = {
     "known_shape": Measure("line lengths as in some training poem", "合體", True),
     "distinct_1": Measure("different characters of all", "distinct-1", None),
     "distinct_2": Measure("different pairs of all", "distinct-2", None),
+    "distinct_2_within": Measure("different pairs within a poem", "distinct-2", None),
+    "commonest_rhyme_characters": Measure("the 20 commonest rhyme characters", "韻字", None),
+    "commonest_openings": Measure("the 20 commonest openings", "起句", None),
+    "commonest_last_lines": Measure("the 20 commonest last lines", "結句", None),
+    "parallel_middle": Measure("parallelism of middle couplets, nats", "對仗", True),
+    "parallel_outer": Measure("parallelism of outer couplets, nats", "首尾", None),
+    "reader_ngram": Measure("nats per character for n-grams", "n-gram", None),
     "longest_copy": Measure("longest passage from training, characters", "襲用", None),
     "lines_in_train": Measure("lines that stand in training poems", "襲句", None),
     "copies": Measure("half or more is one training passage", "抄襲", False),
@@ -46,6 +53,11 @@ MEASURES = {
     "unknown_characters": Measure("characters without a known reading", "未詳", None),
 }
 """The measures of `evaluate.verse`, in the order of the table."""
+
+ASKED = {"form": Measure("in the form that was asked for", "所求之體", True)} | {
+    name: measure for name, measure in MEASURES.items() if name not in ("regular", "known_shape")
+}
+"""The measures of `evaluate_finetuned.asked`, in the order of the table."""
 
 SOURCES = {"model": "the model", "human": "people", "ngram": "n-grams"}
 """The writers of the compared poems."""
@@ -110,7 +122,8 @@ def render_finetuned_report(
         finetuned=finetuned,
         finetune=finetune,
         given=finetuned["nats_per_character_given"],
-        least_form=min(finetuned["forms"].values()),
+        asked=finetuned["asked"],
+        least_form=min(figures["form"] for figures in finetuned["asked"]["model"].values()),
         measures=MEASURES,
         verse_columns={
             "pretrained": people["model"],
@@ -118,18 +131,70 @@ def render_finetuned_report(
             SOURCES["human"]: people["human"],
             SOURCES["ngram"]: people["ngram"],
         },
-        pairs=[
-            {
-                "request": " ".join(
-                    filter(None, (pair["people"][field] for field in ("author", "style", "title")))
-                ),
-                "people": mark(pair["people"]["content"]),
-                "model": mark(pair["model"]),
-            }
-            for pair in requests
-        ],
+        pairs=[{"request": _request(pair), "poems": _poems(pair)} for pair in requests],
         loss=loss_chart(records),
     )
+
+
+def render_reinforced_report(
+    *,
+    evaluate: Figures,
+    finetuned: Figures,
+    reinforced: Figures,
+    reinforce: Figures,
+    requests: Sequence[Mapping[str, Any]],
+    records: Sequence[StepRecord],
+) -> str:
+    """Render the report that compares all three models, as HTML.
+
+    Args:
+        evaluate: `metrics/evaluate.json`, of the pretrained model.
+        finetuned: `metrics/evaluate_finetuned.json`.
+        reinforced: `metrics/evaluate_reinforced.json`.
+        reinforce: `metrics/reinforce.json`.
+        requests: the poems of `data/requests_reinforced.json`.
+        records: the history of the reinforcement.
+    """
+    people = evaluate["verse"]
+    columns = {
+        "finetuned": finetuned["asked"]["model"]["mean"],
+        "reinforced": reinforced["asked"]["model"]["mean"],
+        SOURCES["human"]: reinforced["asked"]["human"]["mean"],
+    }
+    return _template("reinforced.html.jinja").render(
+        finetuned=finetuned,
+        reinforced=reinforced,
+        reinforce=reinforce,
+        mean=reinforced["asked"]["model"]["mean"],
+        measures=MEASURES,
+        asked_measures=ASKED,
+        asked_columns={name: means for name, means in columns.items() if means},
+        verse_columns={
+            "pretrained": people["model"],
+            "finetuned": finetuned["verse"]["model"],
+            "reinforced": reinforced["verse"]["model"],
+            SOURCES["human"]: people["human"],
+            SOURCES["ngram"]: people["ngram"],
+        },
+        pairs=[{"request": _request(pair), "poems": _poems(pair)} for pair in requests],
+        reward=lines_chart(
+            {"reward": [(r.step, r.figures["reward"]) for r in records]}, "update", "reward"
+        ),
+        divergence=lines_chart(
+            {"KL": [(r.step, r.figures["kl"]) for r in records]}, "update", NATS
+        ),
+    )
+
+
+def _request(pair: Mapping[str, Any]) -> str:
+    fields = (pair["people"][field] for field in ("author", "style", "title"))
+    return " ".join(filter(None, fields))
+
+
+def _poems(pair: Mapping[str, Any]) -> dict[str, list[list[Mark]]]:
+    """Mark the rhymes and tones of the poems for one request, by writer."""
+    people = {"people": mark(pair["people"]["content"])}
+    return people | {name: mark(text) for name, text in pair.items() if name != "people"}
 
 
 def _template(name: str) -> Template:

@@ -13,7 +13,8 @@ import pytest
 
 from nanopoet.common.errors import NanopoetError
 from tools import figures
-from tools.figure_blocks import BLOCKS, format_value
+from tools.figure_blocks import BLOCKS
+from tools.figure_format import format_value
 
 ROOT = Path(__file__).parents[2]
 PAGES = figures.pages(ROOT)
@@ -171,22 +172,25 @@ def test_figures_of_the_workspace_name_commit_and_machine(workspace: Path) -> No
     assert workspace == Path.cwd()
 
 
-def test_a_finetuned_model_has_an_entry_if_it_is_there_and_else_keeps_it(workspace: Path) -> None:
-    kept = {"measured": {"commit": "def5678"}}
-    assert "finetuned" not in figures.collect({})
-    assert figures.collect({"finetuned": kept})["finetuned"] == kept
+@pytest.mark.parametrize("name", figures.FURTHER)
+def test_a_further_model_has_an_entry_if_it_is_there_and_else_keeps_it(
+    workspace: Path, name: str
+) -> None:
+    kept, stage = {"measured": {"commit": "def5678"}}, figures.FURTHER[name]
+    assert name not in figures.collect({})
+    assert figures.collect({name: kept})[name] == kept
     texts = {
-        "metrics/finetune.json": '{"tokens": 7}',
-        figures.FINETUNED.evaluation: '{"nats_per_character": 4.5, "perplexity": 90}',
-        figures.FINETUNED.curve: "step,tokens,loss_val\n0,2048,4.7\n",
-        figures.FINETUNED.samples: "白日依山盡\n",
+        f"metrics/{stage}.json": '{"tokens": 7}',
+        f"metrics/evaluate_{name}.json": '{"nats_per_character": 4.5, "perplexity": 90}',
+        f"models/{name}/evaluations.csv": "step,tokens,loss_val\n0,2048,4.7\n",
+        f"data/samples_{name}.txt": "白日依山盡\n",
     }
     for path, text in texts.items():
         (workspace / path).parent.mkdir(parents=True, exist_ok=True)
         (workspace / path).write_text(text, encoding="utf-8")
-    found = figures.collect({"finetuned": kept})["finetuned"]
+    found = figures.collect({name: kept})[name]
     assert found["measured"]["commit"] == _git("rev-parse", "HEAD")[:7]
-    assert found["finetune"] == {"tokens": 7}
+    assert found[stage] == {"tokens": 7}
     assert found["evaluate"]["nats_per_character"] == 4.5
     assert found["poem"] == "白日依山盡"
 

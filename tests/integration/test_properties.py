@@ -16,7 +16,7 @@ from nanopoet.corpus.duplicates import duplicate_groups
 from nanopoet.corpus.poems import Poem, load_duplicates, read_poems, read_texts, write_poems
 from nanopoet.evaluation.copying import longest_copies
 from nanopoet.evaluation.kneser_ney import KneserNey
-from nanopoet.evaluation.verse import judge, verse_figures
+from nanopoet.evaluation.verse import Corpus, judge, verse_figures
 from nanopoet.models.checkpoint import load_model, save_model
 from nanopoet.params import load_params
 from nanopoet.prosody.annotate import mark
@@ -94,7 +94,10 @@ def test_poems_come_back_from_disk(tmp_path: Path, given_: list[Poem]) -> None:
 @given(st.lists(texts, min_size=1, max_size=5), st.lists(poems, max_size=5))
 def test_every_text_can_be_judged(given_: list[str], train: list[Poem]) -> None:
     judged = judge({"x": given_}, train)["x"]
-    figures = verse_figures(judged)
+    counted = [Poem(content="春，夏。", title="", author="", style=""), *train]
+    tokenizer = CharTokenizer(counted)
+    corpus = Corpus.of(counted, encode_poems(counted, tokenizer, True), tokenizer, order=2)
+    figures = verse_figures(judged, corpus)
     assert json.loads(json.dumps(figures)) == figures
     for name in ("regular", "copies", "known_shape", "distinct_1"):
         assert 0 <= figures[name] <= 1

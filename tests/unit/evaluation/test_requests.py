@@ -7,11 +7,11 @@ import pytest
 
 from nanopoet.corpus.poems import Poem
 from nanopoet.evaluation.requests import (
-    asked_forms,
     asked_tunes,
     identify_authors,
     title_shares,
     write_for,
+    write_forms,
 )
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.writing.catalogue import Catalogue
@@ -31,10 +31,15 @@ TOKENIZER = CharTokenizer(
 )
 
 
-def test_a_form_counts_if_the_poem_has_it() -> None:
-    """This writer writes a 五言绝句, whatever is asked for."""
-    found = asked_forms(lambda prompts, count: [STORK_TOWER] * count * len(prompts), TOKENIZER, 4)
-    assert found == {"五言绝句": 1, "七言绝句": 0, "五言律诗": 0, "七言律诗": 0}
+def test_each_form_is_asked_for_by_its_style() -> None:
+    """This writer repeats the request."""
+    found = write_forms(
+        lambda prompts, count: [TOKENIZER.decode(prompt) for prompt in prompts] * count,
+        TOKENIZER,
+        2,
+    )
+    assert found["五言绝句"] == ["BS五言绝句sC"] * 2
+    assert list(found) == ["五言绝句", "七言绝句", "五言律诗", "七言律诗"]
 
 
 def test_tunes_are_asked_for_and_people_are_measured_alike() -> None:

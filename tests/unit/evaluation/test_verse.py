@@ -1,7 +1,9 @@
 import pytest
 
 from nanopoet.corpus.poems import Poem
-from nanopoet.evaluation.verse import draw_texts, examples, judge, verse_figures
+from nanopoet.evaluation.verse import Corpus, draw_texts, examples, judge, verse_figures
+from nanopoet.tokens.encode import encode_poems
+from nanopoet.tokens.tokenizer import CharTokenizer
 from tests.support.poems import DREAM_SONG, QUIET_NIGHT, SPRING_VIEW, STORK_TOWER
 
 
@@ -14,6 +16,10 @@ TRAIN = [
     _poem("紅豆生南國，春來發幾枝。願君多采擷，此物最相思。", "五言绝句"),
     _poem(DREAM_SONG.replace("海棠", "梨花"), "如夢令"),
 ]
+
+
+TOKENIZER = CharTokenizer(TRAIN)
+CORPUS = Corpus.of(TRAIN, encode_poems(TRAIN, TOKENIZER, separate=True), TOKENIZER, order=2)
 
 
 def test_what_is_new_and_what_is_not() -> None:
@@ -35,7 +41,7 @@ def test_what_is_new_and_what_is_not() -> None:
 
 def test_figures_of_poems_that_can_be_counted_by_hand() -> None:
     texts = [STORK_TOWER, QUIET_NIGHT, SPRING_VIEW, DREAM_SONG]
-    figures = verse_figures(judge({"x": texts}, TRAIN)["x"])
+    figures = verse_figures(judge({"x": texts}, TRAIN)["x"], CORPUS)
     assert figures["poems"] == 4
     assert figures["regular"] == 3 / 4
     assert figures["rhyme"] == figures["rhyme_distinct"] == 1
@@ -52,7 +58,7 @@ def test_figures_of_poems_that_can_be_counted_by_hand() -> None:
 
 
 def test_distinct_characters_and_pairs() -> None:
-    figures = verse_figures(judge({"x": ["春春春，春夏。", "春夏。"]}, TRAIN)["x"])
+    figures = verse_figures(judge({"x": ["春春春，春夏。", "春夏。"]}, TRAIN)["x"], CORPUS)
     assert figures["distinct_1"] == pytest.approx(2 / 7)
     assert figures["distinct_2"] == pytest.approx(2 / 4)  # 春春 twice, 春夏 twice
     assert figures["rhyme"] is None
@@ -61,7 +67,7 @@ def test_distinct_characters_and_pairs() -> None:
 
 
 def test_unknown_characters_are_counted() -> None:
-    figures = verse_figures(judge({"x": ["春𠮷。", ""]}, TRAIN)["x"])
+    figures = verse_figures(judge({"x": ["春𠮷。", ""]}, TRAIN)["x"], CORPUS)
     assert figures["unknown_characters"] == 1 / 2
 
 
@@ -74,16 +80,16 @@ def test_typed_marks_change_no_figure(ends: tuple[str, str]) -> None:
 
     texts = [STORK_TOWER, QUIET_NIGHT, SPRING_VIEW]
     train = [_poem(typed(poem["content"]), poem["style"]) for poem in TRAIN[:2]]
-    figures = verse_figures(judge({"x": texts}, TRAIN[:2])["x"])
-    found = verse_figures(judge({"x": list(map(typed, texts))}, train)["x"])
-    with_marks = {"longest_copy", "score"}  # marks count in these as characters
+    figures = verse_figures(judge({"x": texts}, TRAIN[:2])["x"], CORPUS)
+    found = verse_figures(judge({"x": list(map(typed, texts))}, train)["x"], CORPUS)
+    with_marks = {"longest_copy", "score", "reader_ngram"}  # marks count in these as characters
     assert with_marks < set(found)
     assert {name for name in found if found[name] != figures[name]} <= with_marks
 
 
 def test_poems_that_mix_scripts_are_counted() -> None:
     texts = [QUIET_NIGHT, QUIET_NIGHT.replace("舉頭", "举头"), "山水。", "举头。"]
-    assert verse_figures(judge({"x": texts}, TRAIN)["x"])["mixed_scripts"] == 1 / 4
+    assert verse_figures(judge({"x": texts}, TRAIN)["x"], CORPUS)["mixed_scripts"] == 1 / 4
 
 
 def test_sources_do_not_mix() -> None:
