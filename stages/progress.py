@@ -17,8 +17,7 @@ def show_progress(trainer: Trainer) -> Iterator[tuple[StepRecord, dict[str, floa
         the record of each step, and speeds since the start of this process: `tokens_per_second`
         and `tflop_per_second`, without the time of evaluation steps.
     """
-    params, first = trainer.params, trainer.step
-    tokens_per_step = trainer.tokens_per_step
+    params, first, seen = trainer.params, trainer.step, trainer.tokens
     bar = tqdm(
         trainer,
         initial=first,
@@ -28,7 +27,7 @@ def show_progress(trainer: Trainer) -> Iterator[tuple[StepRecord, dict[str, floa
         desc=trainer.task.name,
     )
     for record in bar:
-        speed = (trainer.step - first) * tokens_per_step / trainer.seconds
+        speed = (trainer.tokens - seen) / trainer.seconds
         bar.set_postfix_str(f"loss {record.loss_train:.3f}, {speed:,.0f} tokens/s", refresh=False)
         if record.samples is not None:
             poem = as_lines(next(iter(record.samples.values()))).replace("\n", " ")

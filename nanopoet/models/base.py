@@ -19,6 +19,7 @@ from nanopoet.ops.cross_entropy import (
     EAGER_KERNELS,
     ClassLoss,
     Kernels,
+    Policy,
     linear_cross_entropy,
     softmax_gradient,
     sum_transposed,
@@ -114,13 +115,14 @@ class LanguageModel(NextTokenModel):
             return logits, None
         return logits, nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
-    def loss(self, idx: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, idx: Tensor, targets: Tensor, policy: Policy | None = None) -> Tensor:
         """Compute the loss of `forward` without holding the logits of all positions at once.
 
         Args:
             idx: (B, T) token ids.
             targets: (B, T) the ids that follow. In a model that takes fields, PADDING has no loss,
                 but counts in the mean.
+            policy: makes the gradient a policy gradient; see there. (B × T,) tensors.
 
         Returns:
             the mean cross-entropy in nats per token, (), fp32.
@@ -133,6 +135,7 @@ class LanguageModel(NextTokenModel):
             self._compiled[1] if self._compiled else EAGER_KERNELS,
             no_target=PADDING_ID if self.takes_fields else None,
             class_loss=self.class_loss,
+            policy=policy,
         )
 
     def compile_loss(self) -> None:

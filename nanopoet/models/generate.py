@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nanopoet.models.kv_cache import KVCache
 from nanopoet.ops.linear import packed
-from nanopoet.tokens.tokenizer import BEGIN_ID, CONTENT_END_ID, SPECIAL_TOKENS
+from nanopoet.tokens.tokenizer import BEGIN_ID, CONTENT_END_ID, PADDING_ID, SPECIAL_TOKENS
 
 COLDEST = 1e-30
 """Temperature below which logits divided by it may be infinite in fp32."""
@@ -51,6 +51,7 @@ def generate(
     generator: torch.Generator | None = None,
     stop_id: int | None = None,
     use_cache: bool = True,
+    forced: Tensor | None = None,
 ) -> Tensor:
     """Append sampled tokens to (B, T) token ids. `stream` explains the arguments.
 
@@ -67,6 +68,7 @@ def generate(
         generator=generator,
         stop_id=stop_id,
         use_cache=use_cache,
+        forced=forced,
     )
     return torch.cat([idx, *steps], dim=1)
 
@@ -82,6 +84,7 @@ def stream(
     generator: torch.Generator | None = None,
     stop_id: int | None = None,
     use_cache: bool = True,
+    forced: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """Sample one token of each sequence at a time: a character or the end of a poem.
 
@@ -105,6 +108,8 @@ def stream(
             sequences have it.
         use_cache: keep keys and values. Without the cache each step computes all of them again,
             with the same result.
+        forced: (B, S) ids that come first, before any is drawn, with PADDING behind them. So
+            prompts of several lengths are continued together.
 
     Yields:
         (B, 1) token ids, the next of each sequence.
@@ -118,7 +123,7 @@ def stream(
     cast = torch.is_autocast_enabled(idx.device.type)
     end_id = CONTENT_END_ID if stop_id == CONTENT_END_ID else BEGIN_ID
     with packed(model):
-        for _ in range(max_new_tokens):
+        for step in range(max_new_tokens):
             with torch.no_grad() if cast else torch.inference_mode(), evaluating(model):
                 if idx.shape[1] - start > model.block_size:
                     start = idx.shape[1] - max(1, model.block_size // 2)
@@ -133,6 +138,9 @@ def stream(
                 # One number for each sequence, stopped or not: no sequence depends on another.
                 points = torch.rand(len(idx), 1, generator=generator, device=idx.device)
                 sampled = _sample_text(draw, logits, points[going], end_id)
+                if forced is not None and step < forced.shape[1]:
+                    given = forced[going, step : step + 1]
+                    sampled = torch.where(given == PADDING_ID, sampled, given)
                 if stop_id is None:
                     following = sampled
                 else:

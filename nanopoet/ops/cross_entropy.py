@@ -67,6 +67,31 @@ class ClassLoss(NamedTuple):
     weight: float
 
 
+class Policy(NamedTuple):
+    """Weights of rows that make the gradient of the cross-entropy a policy gradient.
+
+    Rows are tokens that the model has drawn itself. An update then raises the probability of those
+    with a positive advantage, and keeps the model near another one, by the divergence
+    KL(model ‖ reference). For tokens that are drawn from the model, the gradient of the divergence
+    is that of the cross-entropy times (cross-entropy − reference).
+
+    Attributes:
+        advantages: (N,) how much better than usual what follows from the token was. 1 in all rows,
+            with a KL weight of 0, makes it the plain cross-entropy.
+        reference: (N,) cross-entropy of each token under the other model, in nats.
+        kl_weights: (N,) weight of the divergence.
+    """
+
+    advantages: Tensor
+    reference: Tensor
+    kl_weights: Tensor
+
+    def weights(self, losses: Tensor, rows: slice) -> Tensor:
+        """Compute the weights (R,) of the gradients of rows with cross-entropies `losses` (R,)."""
+        excess = losses - self.reference[rows]
+        return self.advantages[rows] + self.kl_weights[rows] * excess
+
+
 def add_class_gradient(
     gradient: Tensor, targets: Tensor, class_loss: ClassLoss, scale: float
 ) -> None:
@@ -103,6 +128,7 @@ def linear_cross_entropy(
     kernels: Kernels = EAGER_KERNELS,
     no_target: int | None = None,
     class_loss: ClassLoss | None = None,
+    policy: Policy | None = None,
 ) -> Tensor:
     """Compute the mean cross-entropy, in nats and fp32, of softmax(x Wᵀ + b).
 
@@ -123,9 +149,10 @@ def linear_cross_entropy(
         no_target: the id whose rows have loss 0. They count in the mean.
         class_loss: a second loss. The gradient has it, but the returned value does not, so that
             values compare with those of other trainings.
+        policy: weights of the rows' gradients; the returned value does not have them either.
     """
     loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        x, weight, bias, targets, kernels, no_target, class_loss
+        x, weight, bias, targets, kernels, no_target, class_loss, policy
     )
     return loss
 
@@ -158,6 +185,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         kernels: Kernels,
         no_target: int | None,
         class_loss: ClassLoss | None,
+        policy: Policy | None,
     ) -> Tensor:
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
@@ -179,19 +207,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 loss, gradient = kernels.softmax_gradient(logits, targets[part], 1 / len(x))
                 if class_loss is not None:
                     add_class_gradient(gradient, targets[part], class_loss, 1 / len(x))
+                if policy is not None:
+                    gradient *= policy.weights(loss, part)[:, None].to(gradient.dtype)
                 if no_target is not None:
                     without = targets[part] == no_target
                     loss = loss.masked_fill(without, 0)
                     gradient.masked_fill_(without[:, None], 0)
                 losses.append(loss.sum())
                 torch.mm(gradient, matrix, out=grad_x[part])
+                if not ctx.needs_input_grad[1]:
+                    continue
                 # As (V, R) @ (R, C) instead, oneDNN takes an eighth longer in bf16.
                 grad_weights.append(inputs[part].t().contiguous() @ gradient)
                 if grad_bias is not None:
                     grad_bias += gradient.sum(0, dtype=torch.float32)
-            grad_weight = kernels.sum_transposed(grad_weights)
+            grad_weight = kernels.sum_transposed(grad_weights)[:size] if grad_weights else None
         ctx.save_for_backward(
-            grad_x.to(x.dtype), grad_weight[:size], None if grad_bias is None else grad_bias[:size]
+            grad_x.to(x.dtype), grad_weight, None if grad_bias is None else grad_bias[:size]
         )
         return torch.stack(losses).sum() / len(x)
 
@@ -199,7 +231,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         [grad] = grads
         scaled = [None if saved is None else saved * grad for saved in ctx.saved_tensors]
-        return (*scaled, None, None, None, None)
+        return (*scaled, None, None, None, None, None)
 
 
 def row_parts(x: Tensor) -> Iterator[slice]:

@@ -3,8 +3,9 @@
 B is the batch size and T the block size. A target is the id that follows its input.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,11 +14,28 @@ from nanopoet.common.types import Array
 from nanopoet.tokens.tokenizer import SPECIAL_TOKENS, UNKNOWN_ID
 
 
+class Batch(NamedTuple):
+    """The rows of an update.
+
+    Attributes:
+        inputs: (B, T) ids, int64.
+        targets: (B, T) ids, int64.
+        policy: advantages, reference and KL weights of the targets, each (B, T) float32, as
+            `nanopoet.ops.cross_entropy.Policy` explains; without it each target counts alike.
+        figures: name → figure of this batch, for the history of the training.
+    """
+
+    inputs: Array
+    targets: Array
+    policy: tuple[Array, Array, Array] | None = None
+    figures: Mapping[str, float] = {}
+
+
 class Batches(Protocol):
     """Batches of a training, each a function of the random seed and the step alone."""
 
-    def __call__(self, step: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Return inputs and targets (B, T), int64, of an update.
+    def __call__(self, step: int, rng: np.random.Generator) -> Batch:
+        """Return the rows of an update.
 
         Args:
             step: number of the update, from 0.
@@ -50,11 +68,11 @@ class WindowBatches:
         self._tokens, self._size = tokens, (block_size, batch_size)
         self._windows, self._seed = windows, seed
 
-    def __call__(self, step: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Return inputs and targets (B, T), int64, of an update."""
+    def __call__(self, step: int, rng: np.random.Generator) -> Batch:
+        """Return the rows of an update."""
         if self._windows == "random":
-            return random_windows(self._tokens, *self._size, rng)
-        return epoch_windows(self._tokens, *self._size, self._seed, step)
+            return Batch(*random_windows(self._tokens, *self._size, rng))
+        return Batch(*epoch_windows(self._tokens, *self._size, self._seed, step))
 
 
 def check_length(tokens: Array, block_size: int, part: str) -> None:

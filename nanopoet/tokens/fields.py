@@ -14,6 +14,7 @@ import numpy as np
 
 from nanopoet.common.types import Array
 from nanopoet.corpus.poems import Poem
+from nanopoet.tokens.batches import Batch
 from nanopoet.tokens.tokenizer import (
     AUTHOR,
     AUTHOR_END,
@@ -150,8 +151,8 @@ class FieldBatches:
         self._plan = lru_cache(maxsize=2)(self._draw_epoch)
         self._batches: list[int] = []  # of each epoch
 
-    def __call__(self, step: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Return inputs and targets (B, T), int64, of an update."""
+    def __call__(self, step: int, rng: np.random.Generator) -> Batch:
+        """Return the rows of an update."""
         del rng  # an epoch has one of its own
         epoch = 0
         while True:
@@ -167,7 +168,7 @@ class FieldBatches:
             poems = [self._poems.ids(i, kept[i]) for i in rows[place % len(rows)]]
             pairs.append(_row(poems, self._block_size, self._content_only))
         inputs, targets = zip(*pairs, strict=True)
-        return np.stack(inputs), np.stack(targets)
+        return Batch(np.stack(inputs), np.stack(targets))
 
     def _draw_epoch(self, epoch: int) -> tuple[Array, list[list[int]]]:
         """Draw which fields of the N poems are kept, (N, 3), and the poems of each row."""

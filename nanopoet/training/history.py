@@ -7,8 +7,8 @@ samples.json      step → prompt → poem, per evaluation step
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class StepRecord:
         loss_val: loss on the fixed validation windows after the update, in nats per character;
             None between evaluations.
         samples: prompt → poem that the model writes after the update; None between evaluations.
+        figures: name → figure of the batch, of a training that has some of its own.
     """
 
     step: int
@@ -43,13 +44,14 @@ class StepRecord:
     grad_norm: float
     loss_val: float | None = None
     samples: dict[str, str] | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_history(folder: str | Path, records: Sequence[StepRecord]) -> None:
     """Write the three files to a folder, which is made if it is missing."""
     folder = Path(folder)
     evaluations = [record for record in records if record.loss_val is not None]
-    _write_csv(folder / "history.csv", _HISTORY, records)
+    _write_csv(folder / "history.csv", _HISTORY, records, figures=True)
     _write_csv(folder / "evaluations.csv", _EVALUATIONS, evaluations)
     write_json(folder / "samples.json", {str(each.step): each.samples for each in evaluations})
 
@@ -74,6 +76,7 @@ def read_history(folder: str | Path) -> list[StepRecord]:
                 lr=float(row["lr"]),
                 loss_train=float(row["loss_train"]),
                 grad_norm=float(row["grad_norm"]),
+                figures={name: float(row[name]) for name in row if name not in _HISTORY},
                 **evaluations.get(row["step"], {}),
             )
             for row in _read_csv(folder / "history.csv")
@@ -83,11 +86,16 @@ def read_history(folder: str | Path) -> list[StepRecord]:
         raise FileError(folder, f"{files} is missing or damaged ({error})") from None
 
 
-def _write_csv(path: Path, columns: Sequence[str], records: Sequence[StepRecord]) -> None:
+def _write_csv(
+    path: Path, columns: Sequence[str], records: Sequence[StepRecord], figures: bool = False
+) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([getattr(record, column) for column in columns] for record in records)
+    more = list(records[0].figures) if figures and records else []
+    writer.writerow([*columns, *more])
+    for record in records:
+        own = [getattr(record, column) for column in columns]
+        writer.writerow([*own, *(record.figures[name] for name in more)])
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())
 

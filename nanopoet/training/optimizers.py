@@ -17,7 +17,7 @@ def make_optimizers(
     precision: Precision,
     features: Sequence[Sequence[str]] = (),
 ) -> list[torch.optim.Optimizer]:
-    """Make the optimizers that together update every parameter of a model.
+    """Make the optimizers that together update the parameters of a model that want a gradient.
 
     With `adamw`, AdamW updates all parameters; the token embedding has its own learning rate. With
     `muon`, Muon updates the matrices of the blocks instead. If tokens have features, FeatureAdamW
@@ -34,10 +34,15 @@ def make_optimizers(
     if params.optimizer == "adamw":
         matrices = []
     elsewhere = {id(embedding), *map(id, matrices)}
-    rest = [p for p in model.parameters() if id(p) not in elsewhere]
+    rest = [p for p in model.parameters() if id(p) not in elsewhere and p.requires_grad]
     betas = params.beta1, params.beta2
+    embeddings = [embedding] if embedding.requires_grad else []
+    groups = [
+        {"params": embeddings, "lr": params.embedding_lr},
+        {"params": rest, "lr": params.lr},
+    ]
     adamw = torch.optim.AdamW(
-        [{"params": [embedding], "lr": params.embedding_lr}, {"params": rest, "lr": params.lr}],
+        [group for group in groups if group["params"]],
         betas=betas,
         weight_decay=params.weight_decay,
         fused=True,
@@ -48,7 +53,7 @@ def make_optimizers(
         optimizers.append(
             Muon(matrices, params.muon_lr, params.muon_momentum, params.weight_decay, dtype)
         )
-    if any(features):
+    if any(features) and embedding.requires_grad:
         tables = [
             {"params": [embedding], "lr": params.embedding_lr},
             {"params": [model.lm_head.weight], "lr": params.lr},

@@ -100,8 +100,7 @@ class Trainer:
         self._parts = params.batch_size // distributed.world_size() // self._micro_batch_size
         self.device = distributed.own_device(choose_device(params.device))
         self.precision, why_precision = choose_precision(params.precision, self.device)
-        self.tokens_per_step = params.batch_size * model.block_size
-        work = params.max_steps * self.tokens_per_step * model.num_parameters
+        work = params.max_steps * params.batch_size * model.block_size * model.num_parameters
         self.compile, why_compile = choose_compile(params.compile, self.device, work)
         self.machine = (
             f"{describe(self.device)}; {self.precision} ({why_precision}); "
@@ -132,6 +131,11 @@ class Trainer:
         """Number of the next update."""
         return len(self.records)
 
+    @property
+    def tokens(self) -> int:
+        """Training tokens seen so far."""
+        return self.records[-1].tokens if self.records else 0
+
     def __iter__(self) -> Iterator[StepRecord]:
         while self.step < self.params.max_steps:
             record = self._train_step()
@@ -148,14 +152,14 @@ class Trainer:
         if self._wants_graph and self._graph is None:
             self._capture_graph()
         rng = np.random.default_rng([params.seed, step])
-        inputs, targets = self.task.batches(step, rng)
+        batch = self.task.batches(step, rng)
+        targets = batch.targets
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(cuda):
             # Dropout draws from the global generator and takes no other.
             torch.manual_seed(int(rng.integers(2**63)) + distributed.rank())
-            losses = self._accumulate(
-                self._tensor(inputs[self._share]), self._tensor(targets[self._share])
-            )
+            rows = batch.inputs, targets, *(batch.policy or ())
+            losses = self._accumulate(*(self._tensor(each[self._share]) for each in rows))
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
         factor = lr_factor(step, params.max_steps, params.warmup_steps, params.decay)
@@ -169,13 +173,17 @@ class Trainer:
         mean = distributed.all_reduce_sum(loss, self.device) / distributed.world_size()
         loss_train = mean * targets.size / count_characters(targets)
         self._check_finite(loss=loss_train, grad_norm=grad_norm)
+        figures = dict(batch.figures)
+        if "loss_reference" in figures:
+            figures["kl"] = figures["loss_reference"] - loss_train
         self.seconds += time.perf_counter() - start
         return StepRecord(
             step=step,
-            tokens=(step + 1) * self.tokens_per_step,
+            tokens=self.tokens + targets.size,
             lr=params.lr * factor,
             loss_train=loss_train,
             grad_norm=grad_norm,
+            figures=figures,
         )
 
     def _evaluate(self, record: StepRecord) -> StepRecord:
@@ -199,8 +207,11 @@ class Trainer:
             for group, lr in zip(optimizer.param_groups, full_lr, strict=True):
                 group["lr"] = lr * factor
 
-    def _accumulate(self, inputs: Tensor, targets: Tensor) -> list[Tensor]:
+    def _accumulate(self, *rows: Tensor) -> list[Tensor]:
         """Accumulate the gradient of the mean loss over (B, T), averaged over all processes.
+
+        Args:
+            rows: inputs, targets and policy of a batch, each (B, T).
 
         Returns:
             the part of the loss that each micro-batch adds, in nats per token.
@@ -208,16 +219,16 @@ class Trainer:
         parts = self._parts
         backward = self._graph or self._backward
         losses = []
-        micro_batches = zip(inputs.chunk(parts), targets.chunk(parts), strict=True)
-        for number, (x, y) in enumerate(micro_batches, start=1):
+        micro_batches = zip(*(each.chunk(parts) for each in rows), strict=True)
+        for number, micro_batch in enumerate(micro_batches, start=1):
             with distributed.exchange(self._loss, now=number == parts):
-                losses.append(backward(x, y))
+                losses.append(backward(*micro_batch))
         return losses
 
-    def _backward(self, idx: Tensor, targets: Tensor) -> Tensor:
+    def _backward(self, *rows: Tensor) -> Tensor:
         """Accumulate the gradient of a micro-batch and return its part of the loss, ()."""
         with autocast(self.device, self.precision):
-            loss: Tensor = self._loss(idx, targets) / self._parts
+            loss: Tensor = self._loss(*rows) / self._parts
         torch.autograd.backward(loss)
         return loss.detach()
 

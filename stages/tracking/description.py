@@ -60,7 +60,7 @@ def step_metrics(step: LoggedStep) -> dict[str, float]:
     record = step.record
     losses = {"loss/train": record.loss_train, "loss/val": record.loss_val}
     others = {"grad_norm": record.grad_norm, "lr": record.lr, "tokens": record.tokens}
-    values = losses | others | step.rates
+    values = losses | others | dict(record.figures) | step.rates
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -68,8 +68,10 @@ def whole() -> Path:
     write_poems(folder / "poems.jsonl", POEMS)
     write_json(folder / "baseline_poems.json", ["春", "夏。"])
     write_json(folder / "val_duplicates.json", ["near", None])
-    values = {"lr": 0.1, "loss_train": 2.5, "grad_norm": 1.0, "loss_val": 3.0}
-    write_history(folder, [StepRecord(step=0, tokens=8, **values, samples={"": "春"})])
+    step = StepRecord(
+        step=0, tokens=8, lr=0.1, loss_train=2.5, grad_norm=1.0, loss_val=3.0, samples={"": "春"}
+    )
+    write_history(folder, [step])
     encode_poems(POEMS, TOKENIZER, separate=True).save(folder)
     trainer = _trainer()
     save_model(folder, trainer.model, TOKENIZER, {})

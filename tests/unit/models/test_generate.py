@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from nanopoet.common.device import Precision, autocast
 from nanopoet.models.base import LanguageModel
@@ -10,7 +11,7 @@ from nanopoet.models.generate import _sample, _sample_text, generate, stream
 from nanopoet.ops import linear
 from nanopoet.ops.attention import MIN_BATCH_FOR_FULL_CAPACITY
 from nanopoet.ops.linear import Linear, packed
-from nanopoet.tokens.tokenizer import BEGIN_ID, SPECIAL_TOKENS
+from nanopoet.tokens.tokenizer import BEGIN_ID, PADDING_ID, SPECIAL_TOKENS
 
 SPECIAL = slice(BEGIN_ID + 1, len(SPECIAL_TOKENS))
 """Ids that no text has."""
@@ -215,3 +216,18 @@ def test_top_k_and_top_p_leave_the_likeliest(
     points = torch.rand(2000, 1, generator=torch.Generator().manual_seed(0))
     ids = _sample(rows, points, 1.0, top_k, top_p)
     assert set(ids.flatten().tolist()) == possible
+
+
+def test_forced_tokens_come_first_so_prompts_of_other_lengths_go_on_together(
+    model: LanguageModel,
+) -> None:
+    prompts = [[0, 12, 13, 14], [0, 15], [0, 16, 17]]
+    alone = [
+        generate(model, torch.tensor([each]), 3, temperature=0)[0].tolist() for each in prompts
+    ]
+    rest = [torch.tensor(prompt[1:]) for prompt in prompts]
+    forced = pad_sequence(rest, batch_first=True, padding_value=PADDING_ID)
+    begin = torch.zeros(3, 1, dtype=torch.long)
+    together = generate(model, begin, 6, temperature=0, forced=forced)
+    for row, expected in zip(together.tolist(), alone, strict=True):
+        assert row[: len(expected)] == expected

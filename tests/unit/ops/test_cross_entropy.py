@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from nanopoet.ops import cross_entropy
 from nanopoet.ops.cross_entropy import (
     ClassLoss,
+    Policy,
     add_class_gradient,
     linear_cross_entropy,
     softmax_gradient,
@@ -101,3 +102,43 @@ def test_the_second_loss_is_finite_where_the_class_is_all_but_impossible() -> No
     add_class_gradient(gradient, torch.tensor([1]), ClassLoss((0,), 4.0), 1.0)
     assert gradient.isfinite().all()
     assert gradient[0, 0] == 5
+
+
+def test_a_policy_weights_the_gradient_and_not_the_value() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(40, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
+    targets, gains = torch.randint(9, (40,)), torch.randn(40)
+    policy = Policy(gains, torch.zeros(40), torch.zeros(40))
+    value = linear_cross_entropy(x, weight, None, targets, no_target=1, policy=policy)
+    losses = F.cross_entropy(x @ weight.t(), targets, reduction="none") * (targets != 1)
+    assert value.item() == pytest.approx(losses.mean().item())
+    expected = (losses * gains).mean()
+    for found, wanted in zip(
+        torch.autograd.grad(value, [x, weight]),
+        torch.autograd.grad(expected, [x, weight]),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_the_gradient_of_the_divergence_is_its_mean_over_drawn_tokens() -> None:
+    """Each token of the vocabulary is a row, weighted by its probability, so nothing is drawn."""
+    torch.manual_seed(0)
+    vocabulary, reference = 9, torch.randn(9).log_softmax(dim=0)
+    x, weight = torch.randn(1, 4), torch.randn(vocabulary, 4, requires_grad=True)
+    own = (x @ weight.t()).log_softmax(dim=1)[0]
+    [wanted] = torch.autograd.grad((own.exp() * (own - reference)).sum(), weight)
+    policy = Policy(torch.zeros(vocabulary), -reference, own.detach().exp())
+    value = linear_cross_entropy(
+        x.expand(vocabulary, 4), weight, None, torch.arange(vocabulary), policy=policy
+    )
+    [found] = torch.autograd.grad(value * vocabulary, weight)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_a_layer_that_is_not_trained_gets_no_gradient() -> None:
+    x, weight = torch.randn(6, 4, requires_grad=True), torch.randn(9, 4)
+    loss = linear_cross_entropy(x, weight, None, torch.arange(6))
+    torch.autograd.backward(loss)
+    assert x.grad is not None
+    assert weight.grad is None

@@ -20,7 +20,7 @@ def _batches(size: int, **changes: float | bool) -> FieldBatches:
 
 
 def _batch(batches: FieldBatches, step: int) -> tuple[list[int], list[int]]:
-    inputs, targets = batches(step, np.random.default_rng())
+    inputs, targets, *_ = batches(step, np.random.default_rng())
     return inputs[0].tolist(), targets[0].tolist()
 
 
