@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nanopoet.app.options import add_request, add_sampling, host_name, port, refuse_gone
 from nanopoet.common.errors import FileError, NanopoetError
+from nanopoet.common.model_folders import MADE_BY, PRETRAINED, best_model
 from nanopoet.models.sampling import Sampling, check_prompt
 from nanopoet.writing.request import Request
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from nanopoet.models.base import LanguageModel
     from nanopoet.tokens.tokenizer import CharTokenizer
 
-MODEL, FINETUNED = "models/poet", "models/finetuned"
-"""Folders that `make repro` and `make finetune` fill with the trained models."""
-
 Loaded = TypeVar("Loaded")
 
 _DESCRIPTION = "Write classical Chinese verse with a model that this project trained."
@@ -32,8 +30,8 @@ _MODEL_HELP = f"""\
 a model kept elsewhere, by MLflow, at another commit, in another repository:
   {_MLFLOW.format(uri="models:/nanopoet@best")}
   nanopoet write --model poet/artifacts/poet
-  dvc get . {MODEL} --rev <commit, tag or branch> -o poet
-  dvc get <path or URL> {MODEL} -o poet
+  dvc get . {PRETRAINED} --rev <commit, tag or branch> -o poet
+  dvc get <path or URL> {PRETRAINED} -o poet
   nanopoet write --model poet
 """
 _WRITE_EXAMPLES = """\
@@ -105,13 +103,10 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.set_defaults(run=run)
-        better = f", or {FINETUNED} if it is there"
-        when = {
-            "write": f"{better} and more than a beginning is asked for",
-            "serve": better,
-            "export": "",
-        }
-        command.add_argument("--model", help=f"folder, default: {MODEL}{when[name]}")
+        default = (
+            PRETRAINED if name == "export" else f"the first of {', '.join(MADE_BY)} that is there"
+        )
+        command.add_argument("--model", help=f"folder, default: {default}")
         command.add_argument("--rev", "--repo", type=refuse_gone, help=argparse.SUPPRESS)
         return command
 
@@ -163,18 +158,21 @@ def _write(args: argparse.Namespace) -> None:
     from nanopoet.common.device import keep_freed_memory
 
     keep_freed_memory()
-    sampling = Sampling.read(values)
+    sampling, folder = Sampling.read(values), args.model or best_model()
     if asks:
         from nanopoet.writing.folder import load_poet
 
-        print_asked(_load(load_poet, args.model or _newest()), requests, sampling)
+        print_asked(_load(load_poet, folder), requests, sampling)
     else:
-        print_poems(Writer(*_load_model(args.model or MODEL)), prompts, sampling)
+        print_poems(Writer(*_load_model(folder)), prompts, sampling)
+    if not args.model:
+        _say_which(folder)
 
 
-def _newest() -> str:
-    """Return the folder of the finetuned model if there is one, else of the pretrained model."""
-    return FINETUNED if Path(FINETUNED).exists() else MODEL
+def _say_which(folder: str) -> None:
+    """Say on standard error which model writes, if it is a further one that nobody named."""
+    if folder != PRETRAINED:
+        print(f"nanopoet: {folder} is the model; --model names another", file=sys.stderr)
 
 
 def _read_prompt(prompt: str) -> list[str]:
@@ -198,7 +196,7 @@ def _export(args: argparse.Namespace) -> None:
             from nanopoet.export.gguf import export_gguf
 
             export = export_gguf
-    folder = args.model or MODEL
+    folder = args.model or PRETRAINED
     model, tokenizer = _load_model(folder)
     if args.target.resolve().is_relative_to(Path(folder).resolve()):
         raise NanopoetError(f"{args.target}: inside the model folder; name a place outside of it")
@@ -217,7 +215,10 @@ def _serve(args: argparse.Namespace) -> None:
     from nanopoet.ops.linear import packed
     from nanopoet.writing.folder import load_poet
 
-    writer = Writer(*_load(load_poet, args.model or _newest()))
+    folder = args.model or best_model()
+    writer = Writer(*_load(load_poet, folder), folder)
+    if not args.model:
+        _say_which(folder)
     with packed(writer.model):
         serve(writer, args.host, args.port, args.allow_host)
 
@@ -254,11 +255,10 @@ def _load(read: Callable[[str], Loaded], folder: str) -> Loaded:
             f"--model {folder}: not a folder; run `{download}` in the project, and name "
             "poet/artifacts/poet"
         )
-    if folder in (MODEL, FINETUNED):
-        made = "repro" if folder == MODEL else "finetune"
-        remedy = f"run `make {made}` or `dvc pull`, or name another folder with --model"
+    if folder in MADE_BY:
+        remedy = f"run `make {MADE_BY[folder]}` or `dvc pull`, or name another folder with --model"
     else:
-        remedy = f"name a model folder with --model, such as {MODEL}"
+        remedy = f"name a model folder with --model, such as {PRETRAINED}"
     try:
         return read(folder)
     except FileError as error:

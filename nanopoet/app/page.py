@@ -12,11 +12,12 @@ from nanopoet.prosody.rhyme import group_names
 from nanopoet.writing.catalogue import Catalogue
 
 
-def render_page(catalogue: Catalogue | None) -> tuple[str, str]:
+def render_page(catalogue: Catalogue | None, folder: str) -> tuple[str, str]:
     """Render the page, and a policy that allows its own script and style and nothing else.
 
     Args:
         catalogue: authors and tunes of the model; None if it takes none, as the page then says.
+        folder: where the model comes from; the page names it.
     """
     environment = Environment(
         loader=PackageLoader("nanopoet", "templates"), autoescape=True, undefined=StrictUndefined
@@ -30,6 +31,7 @@ def render_page(catalogue: Catalogue | None) -> tuple[str, str]:
         groups=group_names(),
         authors=len(catalogue.authors) if catalogue else 0,
         finetuned=catalogue is not None,
+        folder=folder,
     )
     own = {}
     for tag in ("script", "style"):

@@ -21,12 +21,18 @@ class Writer:
         model: predicts the next character.
         tokenizer: its vocabulary.
         catalogue: authors and tunes that it knows; None for a model that is pretrained only.
+        folder: where the model comes from, for the reader of its poems.
     """
 
     def __init__(
-        self, model: LanguageModel, tokenizer: CharTokenizer, catalogue: Catalogue | None = None
+        self,
+        model: LanguageModel,
+        tokenizer: CharTokenizer,
+        catalogue: Catalogue | None = None,
+        folder: str = "",
     ) -> None:
         self.model, self.tokenizer, self.catalogue = model, tokenizer, catalogue
+        self.folder = folder
 
     def write(
         self, request: Request, sampling: Sampling, generator: torch.Generator

@@ -4,6 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from nanopoet.common.model_folders import best_model
 from nanopoet.models.base import LanguageModel
 from nanopoet.models.checkpoint import load_model
 from nanopoet.models.sampling import Sampling
@@ -27,14 +28,14 @@ def load_poet(folder: str | Path) -> Poet:
     return model, tokenizer, catalogue
 
 
-def write(model: str | Path = "models/finetuned", **wishes: Any) -> list[str]:
+def write(model: str | Path | None = None, **wishes: Any) -> list[str]:
     """Write poems that are what is asked for.
 
     `nanopoet.write(form="七绝", author="李白", title="月夜", keep_rules=True, count=3)` writes
     three poems. A model is read once, and again if its folder changes.
 
     Args:
-        model: a model folder.
+        model: a model folder; by default the best that is there.
         wishes: fields of `Request` and parameters of `Sampling`, by name.
 
     Raises:
@@ -44,9 +45,10 @@ def write(model: str | Path = "models/finetuned", **wishes: Any) -> list[str]:
     asked = {name: value for name, value in wishes.items() if name not in Sampling.model_fields}
     request = Request.read(asked)
     sampling = Sampling.read({n: value for n, value in wishes.items() if n not in asked})
-    config = Path(model) / "config.json"
+    folder = Path(model or best_model())
+    config = folder / "config.json"
     changed = config.stat().st_mtime_ns if config.exists() else 0
-    return write_poems(*_read_once(str(model), changed), request, sampling)
+    return write_poems(*_read_once(str(folder), changed), request, sampling)
 
 
 @lru_cache(maxsize=1)

@@ -15,6 +15,8 @@ from nanopoet.writing.catalogue import CATALOGUE
 from tests.support.project import ROOT
 from tests.support.writing import save_poets
 
+SAID = "nanopoet: models/finetuned is the model; --model names another\n"
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -27,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _written(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     assert main(["write", "--seed", "3", *arguments]) == 0
     out, err = capsys.readouterr()
-    assert err == ""
+    assert err == ("" if "--model" in arguments else SAID)
     return [poem.replace("\n", "") for poem in out.strip().split("\n\n")]
 
 
@@ -53,6 +55,20 @@ def test_the_finetuned_model_writes_if_it_is_there(
     [poem] = _written(capsys, *options)
     assert [len(line) for line in Verse.of(poem).lines] == [2, 2]
     assert [poem] == _written(capsys, *options, "--model", str(home / "models/finetuned"))
+
+
+def test_the_best_model_writes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Reinforced, finetuned, pretrained, with and without a wish."""
+    named = {name: f"models/{name}" for name in ("reinforced", "finetuned", "poet")}
+    (home / named["finetuned"]).rename(home / "kept")
+    for name in ("poet", "finetuned", "reinforced"):
+        if name != "poet":
+            shutil.copytree(home / "kept", home / named[name])
+        for wishes in ([], ["--form", "五绝"]):
+            assert main(["write", "--seed", "3", *wishes]) == 0
+            said = capsys.readouterr().err
+            assert (named[name] in said) == (name != "poet")
+            assert len(said.splitlines()) == (name != "poet")
 
 
 def test_the_page_takes_the_finetuned_model_if_it_is_there(
