@@ -16,7 +16,7 @@ OF_TORCH := torch cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidi
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help repro finetune run apply ui test test-fast check format figures bench clean lock
+.PHONY: help repro finetune reinforce run apply ui test test-fast check format figures bench clean lock
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 18
@@ -32,6 +32,12 @@ finetune: $(VENV)/.ready ## then teach the model to write for an author, a form 
 	@python -m tools.repair_dvc
 	@dvc repro report_finetuned
 	@python -m tools.summary finetune
+
+reinforce: $(VENV)/.ready ## then teach it the rules of verse: form, rhyme, tones
+	@python -m nanopoet.params
+	@python -m tools.repair_dvc
+	@dvc repro report_reinforced
+	@python -m tools.summary reinforce
 
 run: $(VENV)/.ready ## run a recipe beside the default: make run RECIPE=notebook
 	@python -m tools.repair_dvc

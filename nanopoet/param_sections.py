@@ -192,6 +192,70 @@ class FinetuneParams(_Section):
     """Random seed of the batches, dropout and the samples."""
 
 
+class PenaltyParams(_Section):
+    """Costs of faults. Each is taken off the reward where the fault happens."""
+
+    form: float = Field(ge=0)
+    """The poem leaves the form that was asked for. No other fault behind it counts."""
+    rhyme: float = Field(ge=0)
+    """The end of an even line does not rhyme with those before it."""
+    rhyme_distinct: float = Field(ge=0)
+    """The end of an even line has been the end of one before."""
+    tone: float = Field(ge=0)
+    """A character has the wrong tone for its place."""
+    repeat: float = Field(ge=0)
+    """A character stands in the poem for a second time."""
+    unknown: float = Field(ge=0)
+    """A character has no known reading where rhyme or tone is judged."""
+
+
+class ReinforceParams(_Section):
+    """The training that goes on from the finetuned model, on poems of its own.
+
+    What is not named here is as in `pretrain`. The step is not compiled.
+    """
+
+    penalties: PenaltyParams
+    """Costs of faults against the rules."""
+    discount: float = Field(ge=0, le=1)
+    """Share of a penalty that counts for the token before, and again for the one before that. With
+    0 a token answers for itself alone."""
+    kl_weight: float = Field(ge=0)
+    """Weight of the divergence from the finetuned model."""
+    field_dropout: float = Field(ge=0, le=1)
+    """Probability to leave author, style or title out of a request, drawn for each request."""
+    max_steps: int = Field(ge=1)
+    """Number of optimizer steps."""
+    batch_size: int = Field(ge=1)
+    """Poems per step."""
+    group_size: int = Field(ge=2)
+    """Poems for one request, which are compared; divides `batch_size`."""
+    optimizer: Literal["adamw", "muon"]
+    """As `pretrain.optimizer`."""
+    lr: float = Field(gt=0)
+    """As `pretrain.lr`."""
+    muon_lr: float = Field(gt=0)
+    """As `pretrain.muon_lr`."""
+    muon_momentum: float = Field(ge=0, lt=1)
+    """As `pretrain.muon_momentum`."""
+    warmup_steps: int = Field(ge=0)
+    """As `pretrain.warmup_steps`."""
+    decay: float = Field(ge=0, le=1)
+    """As `pretrain.decay`."""
+    eval_every: int = Field(ge=1)
+    """As `finetune.eval_every`."""
+    eval_windows: int = Field(ge=1)
+    """As `finetune.eval_windows`."""
+    sample_requests: list[RequestParams] = Field(min_length=1)
+    """As `finetune.sample_requests`."""
+    sample_length: int = Field(ge=1)
+    """Most characters of a poem."""
+    checkpoint_every: int = Field(ge=1)
+    """As `pretrain.checkpoint_every`."""
+    seed: int = Field(ge=0, lt=2**32)
+    """Random seed of the requests and of the poems."""
+
+
 class BaselineParams(_Section):
     """The n-gram model to compare with."""
 
@@ -230,5 +294,6 @@ class Params(_Section):
     encode: EncodeParams
     pretrain: PretrainParams
     finetune: FinetuneParams
+    reinforce: ReinforceParams
     baseline: BaselineParams
     evaluate: EvaluateParams

@@ -10,13 +10,25 @@ from pydantic_core import ErrorDetails
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.yaml import read_yaml
-from nanopoet.param_sections import FinetuneParams, Params, PretrainParams
+from nanopoet.param_sections import FinetuneParams, Params, PretrainParams, ReinforceParams
 
 
 def finetune_recipe(pretrain: PretrainParams, finetune: FinetuneParams) -> PretrainParams:
     """Return the recipe of the finetuning: `pretrain` with what `finetune` changes."""
-    shared = FinetuneParams.model_fields.keys() & PretrainParams.model_fields.keys()
-    return pretrain.model_copy(update=finetune.model_dump(include=set(shared)))
+    return _changed(pretrain, finetune)
+
+
+def reinforce_recipe(pretrain: PretrainParams, reinforce: ReinforceParams) -> PretrainParams:
+    """Return the recipe of the reinforcement: `pretrain` with what `reinforce` changes.
+
+    Rows are as long as the longest poem of their step, so nothing is compiled for a length.
+    """
+    return _changed(pretrain, reinforce).model_copy(update={"compile": "off"})
+
+
+def _changed(pretrain: PretrainParams, section: FinetuneParams | ReinforceParams) -> PretrainParams:
+    shared = type(section).model_fields.keys() & PretrainParams.model_fields.keys()
+    return pretrain.model_copy(update=section.model_dump(include=set(shared)))
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:
@@ -110,6 +122,11 @@ def _conflicts(params: Params) -> Iterator[str]:
         yield (
             f"pretrain.micro_batch_size = {pretrain.micro_batch_size} does not divide "
             f"pretrain.batch_size = {pretrain.batch_size}; change one of the two"
+        )
+    if params.reinforce.batch_size % params.reinforce.group_size:
+        yield (
+            f"reinforce.group_size = {params.reinforce.group_size} does not divide "
+            f"reinforce.batch_size = {params.reinforce.batch_size}; change one of the two"
         )
     if context >= block_size:
         yield (

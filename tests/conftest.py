@@ -12,7 +12,7 @@ import torch
 
 from nanopoet.common.yaml import read_yaml
 from nanopoet.corpus.poems import Poem, write_poems
-from tests.support.params import FINETUNING, SMALL, STAGES
+from tests.support.params import FINETUNING, REINFORCEMENT, SMALL, STAGES
 from tests.support.poems import make_poems
 from tests.support.project import DEFAULT_PARAMS, Project
 from tests.support.yaml import write_yaml
@@ -66,6 +66,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     write_poems(folder / "mine.jsonl", make_poems(300))
     assert sorted(project.repro()) == sorted(STAGES)
     assert project.repro(FINETUNING[-1]) == FINETUNING
+    assert project.repro(REINFORCEMENT[-1]) == REINFORCEMENT
     return project
 
 
@@ -78,5 +79,7 @@ def unchanged(project: Project) -> Iterator[Project]:
     yield project
     params.write_bytes(before[params])
     if lock.read_bytes() != before[lock]:
-        assert project.repro("report", FINETUNING[-1]) == []  # DVC has it all in its cache
+        assert (
+            project.repro("report", FINETUNING[-1], REINFORCEMENT[-1]) == []
+        )  # DVC has it all in its cache
     store.write_bytes(before[store])

@@ -1,6 +1,7 @@
 """Print model, loss, a poem and the time of each stage: the end of `make repro`.
 
-`python -m tools.summary finetune` prints the same of the finetuned model.
+`python -m tools.summary finetune` prints the same of the finetuned model, and with `reinforce` of
+the reinforced one.
 """
 
 import sys
@@ -11,23 +12,28 @@ from nanopoet.params import load_params
 from stages.runner import read_timings, run
 
 STAGES = ("fetch", "load", "split", "tokenize", "encode", "pretrain", "baseline", "evaluate")
-FINETUNING = ("finetune", "evaluate_finetuned")
+FURTHER = {"finetune": "finetuned", "reinforce": "reinforced"}
+"""Stage of a training that goes on → the name of what comes out."""
 
 
 def main() -> None:
     """Print the summary of the last run of each stage."""
     load_params()
-    if sys.argv[1:] == ["finetune"]:
-        _summarize("models/finetuned", "finetune", "evaluate_finetuned", FINETUNING)
+    if sys.argv[1:]:
+        [training] = sys.argv[1:]
+        name = FURTHER[training]
+        evaluation = f"evaluate_{name}"
+        _summarize(f"models/{name}", training, evaluation, (training, evaluation))
     else:
         _summarize("models/poet", "pretrain", "evaluate", STAGES)
 
 
 def _summarize(model: str, training: str, evaluation: str, stages: tuple[str, ...]) -> None:
     trained, evaluate = (read_json(f"metrics/{stage}.json") for stage in (training, evaluation))
-    suffix = "_finetuned" if training == "finetune" else ""
+    name = FURTHER.get(training)
+    suffix = f"_{name}" if name else ""
     poem = Path(f"data/samples{suffix}.txt").read_text(encoding="utf-8").strip().split("\n\n")[0]
-    report = Path("report/finetuned.html" if suffix else "report/index.html")
+    report = Path(f"report/{name or 'index'}.html")
     timings = read_timings()
     seconds = ", ".join(f"{name} {timings[name]:g} s" for name in stages if name in timings)
     indented = "\n".join(f"  {line}" for line in poem.splitlines())
@@ -38,9 +44,13 @@ def _summarize(model: str, training: str, evaluation: str, stages: tuple[str, ..
         f"all of val {evaluate['nats_per_character']:.4f} nats per character, "
         f"perplexity {evaluate['perplexity']:.0f}"
     )
-    if forms := evaluate.get("forms"):
-        shares = ", ".join(f"{style} {share:.0%}" for style, share in forms.items())
-        print(f"asked    the poem has the form that was asked for: {shares}")
+    if asked := evaluate.get("asked"):
+        mean = asked["model"]["mean"]
+        form, rhyme, tones = (mean[name] or 0.0 for name in ("form", "rhyme", "regulated"))
+        print(
+            f"asked    for a form, {form:.1%} of the poems have it; of these {rhyme:.1%} rhyme, "
+            f"{tones:.1%} keep all tones"
+        )
     print(
         f"a poem\n{indented}\n"
         f"took     {seconds or 'no stage ran on this machine'} (each when it last ran)\n"

@@ -32,10 +32,10 @@ from nanopoet.training.trainer import Trainer
 _PATTERN = "step_*.safetensors"
 _PACKAGE = Path(__file__).parents[1]
 _SOURCES = (
-    *("common", "tokens", "ops", "models", "training"),
-    *("corpus/poems.py", "prosody/rhyme.py", "prosody/script.py"),
+    *("common", "tokens", "ops", "models", "training", "reinforcement", "prosody"),
+    "corpus/poems.py",
 )
-"""Code that decides the result of a training, as the stage `pretrain` depends on it in dvc.yaml."""
+"""Code that decides the result of a training, as its stage depends on it in dvc.yaml."""
 _KEPT = timedelta(days=14)
 """Time after its last save in which a state is kept for an interrupted training."""
 

@@ -9,7 +9,7 @@ from nanopoet.common.text import LINE_ENDS
 from nanopoet.common.types import Array
 from nanopoet.models.base import LanguageModel
 from nanopoet.ops.cross_entropy import ClassLoss
-from nanopoet.param_sections import FinetuneParams, PretrainParams
+from nanopoet.param_sections import FinetuneParams, PretrainParams, RequestParams
 from nanopoet.tokens.batches import Batches, WindowBatches, check_length, even_windows
 from nanopoet.tokens.fields import FieldBatches, FieldPoems, encode_request, field_windows
 from nanopoet.tokens.prompts import in_known_script
@@ -112,7 +112,6 @@ def finetuning(
         block_size: T of the model.
         params: the recipe.
     """
-    requests = (request.model_dump() for request in params.sample_requests)
     return Task(
         "finetune",
         FieldBatches(
@@ -124,10 +123,17 @@ def finetuning(
             seed=params.seed,
         ),
         field_windows(val, block_size, params.eval_windows),
-        {
-            " ".join(filter(None, each.values())): encode_request(tokenizer, **each)
-            for each in requests
-        },
+        encode_samples(tokenizer, params.sample_requests),
         CONTENT_END_ID,
         params.model_dump_json(),
     )
+
+
+def encode_samples(
+    tokenizer: CharTokenizer, requests: Sequence[RequestParams]
+) -> dict[str, list[int]]:
+    """Return the ids of each request, by its words."""
+    return {
+        " ".join(filter(None, fields.values())): encode_request(tokenizer, **fields)
+        for fields in (request.model_dump() for request in requests)
+    }

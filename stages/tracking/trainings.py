@@ -43,12 +43,22 @@ TRAININGS = {
     "finetune": Training(
         model=Path("models/finetuned"),
         sections=(*_DATA, "pretrain", "finetune"),
-        judged_by=("evaluate",),
+        judged_by=("baseline", "evaluate"),
         metrics=Path("metrics/evaluate_finetuned.json"),
         chart=("loss_given", "nats_per_character_given"),
         poems=Path("data/samples_finetuned.txt"),
         registered="nanopoet-finetuned",
         base=Path("models/poet"),
+    ),
+    "reinforce": Training(
+        model=Path("models/reinforced"),
+        sections=(*_DATA, "pretrain", "finetune", "reinforce"),
+        judged_by=("baseline", "evaluate"),
+        metrics=Path("metrics/evaluate_reinforced.json"),
+        chart=("loss_given", "nats_per_character_given"),
+        poems=Path("data/samples_reinforced.txt"),
+        registered="nanopoet-reinforced",
+        base=Path("models/finetuned"),
     ),
 }
 """Name of the stage → its results."""

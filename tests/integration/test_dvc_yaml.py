@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,24 +15,34 @@ from tests.support.project import ROOT
 
 PIPELINE: dict[str, Any] = read_yaml(ROOT / "dvc.yaml")
 STAGES: dict[str, Any] = PIPELINE["stages"]
-TRAINED = {"pretrain", "evaluate", "finetune", "evaluate_finetuned"}
+TRAINED = {
+    *("pretrain", "finetune", "reinforce"),
+    *("evaluate", "evaluate_finetuned", "evaluate_reinforced"),
+}
 """Stages that need a model."""
+FRAMES = {ROOT / "stages/training.py", ROOT / "stages/asking.py"}
+"""Scripts that stages share and from which their outs follow."""
 SECTIONS = {
     section: list(leaves)
     for section, leaves in load_params(ROOT / "params.yaml").model_dump().items()
 }
 
 
+def scripts_of(stage: str) -> set[Path]:
+    """A stage's script, and the frame around it if it has one."""
+    script = ROOT / f"stages/{stage}.py"
+    return {script} | (FRAMES & imported_files(script))
+
+
 def used_modules(stage: str) -> set[str]:
-    """A stage's script, the frame of a training, and the library modules that its outs follow from.
+    """A stage's script, its frame, and the library modules that its outs follow from.
 
     What the scripts share (plain errors, MLflow) leaves the outs as they are, so an edit there
     reruns nothing. `nanopoet/params.py` and
     `nanopoet/param_sections.py` have no defaults: params.yaml holds all values. `__init__`s
     hold no code that a stage uses.
     """
-    script, frame = ROOT / f"stages/{stage}.py", ROOT / "stages/training.py"
-    scripts = {script} | ({frame} & imported_files(script))
+    scripts = scripts_of(stage)
     imported = set().union(*(imported_files(file, typing=False) for file in scripts))
     library = {file for file in imported if (ROOT / "nanopoet") in file.parents}
     files = scripts.union(*(closure(file, typing=False) for file in library))
@@ -55,7 +66,7 @@ def read_params(stage: str) -> set[str]:
     """
     leaves: set[str] = set()
     inner: set[int] = set()
-    for node in ast.walk(tree(ROOT / f"stages/{stage}.py")):
+    for node in (node for script in scripts_of(stage) for node in ast.walk(tree(script))):
         if not (isinstance(node, ast.Attribute) and id(node) not in inner):
             continue
         if isinstance(node.value, ast.Attribute) and _is_params(node.value.value):
@@ -126,7 +137,8 @@ def test_stage_depends_on_the_data_it_opens(stage: str) -> None:
     }
     opened = {
         node.value
-        for node in ast.walk(tree(ROOT / f"stages/{stage}.py"))
+        for script in scripts_of(stage)
+        for node in ast.walk(tree(script))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and node.value.startswith(("data/", "models/", "raw/"))

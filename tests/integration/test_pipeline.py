@@ -10,7 +10,7 @@ import pytest
 from nanopoet.common.yaml import read_yaml
 from nanopoet.corpus.poems import write_poems
 from nanopoet.params import load_params
-from tests.support.params import FINETUNING, SMALL, STAGES
+from tests.support.params import FINETUNING, REINFORCEMENT, SMALL, STAGES
 from tests.support.poems import make_poems
 from tests.support.project import Project
 
@@ -114,7 +114,8 @@ def test_elsewhere_it_gives_the_same_bytes(project: Project, tmp_path: Path) -> 
     elsewhere.fork(LC_ALL="C", TZ="Asia/Shanghai", PYTHONHASHSEED="1")
     elsewhere.environment |= {"COLUMNS": "40", "HOME": str(tmp_path)}
     elsewhere.umask = 0o077
-    assert sorted(elsewhere.repro("report", FINETUNING[-1])) == sorted([*STAGES, *FINETUNING])
+    ran = elsewhere.repro("report", FINETUNING[-1], REINFORCEMENT[-1])
+    assert sorted(ran) == sorted([*STAGES, *FINETUNING, *REINFORCEMENT])
     assert _outs(elsewhere) == _outs(project)
 
 

@@ -35,6 +35,16 @@ SMALL: dict[str, dict[str, Any]] = {
         "sample_requests": [{"author": "無名", "style": "樂府1", "title": ""}],
         "sample_length": 20,
     },
+    "reinforce": {
+        "max_steps": 6,
+        "batch_size": 8,
+        "group_size": 4,
+        "warmup_steps": 1,
+        "eval_every": 2,
+        "eval_windows": 4,
+        "sample_requests": [{"author": "無名", "style": "樂府1", "title": ""}],
+        "sample_length": 24,
+    },
     "evaluate": {
         "context": 8,
         "batch_size": 4,
@@ -51,6 +61,9 @@ STAGES = ["load", "split", "tokenize", "encode", "pretrain", "baseline", "evalua
 
 FINETUNING = ["finetune", "evaluate_finetuned", "report_finetuned"]
 """Stages that follow if they are asked for."""
+
+REINFORCEMENT = ["reinforce", "evaluate_reinforced", "report_reinforced"]
+"""Stages that follow the finetuning if they are asked for."""
 
 MODERN = {
     "separators": True,

@@ -16,7 +16,7 @@ LAYERS = [
     ["nanopoet/models"],
     ["nanopoet/writing"],
     ["nanopoet/training", "nanopoet/evaluation", "nanopoet/export"],
-    ["nanopoet/report", "nanopoet/app"],
+    ["nanopoet/report", "nanopoet/app", "nanopoet/reinforcement"],
     ["nanopoet/__init__", "nanopoet/__main__"],
     ["stages", "tools", "bench", "tests/support"],
 ]

@@ -218,10 +218,16 @@ def test_a_state_of_another_torch_or_machine_is_not_continued(
     assert name(", otherwise") != before
 
 
-def test_the_code_that_counts_is_what_the_stage_depends_on() -> None:
+@pytest.mark.parametrize("stage", ["pretrain", "finetune", "reinforce"])
+def test_the_code_that_counts_is_what_the_stages_depend_on(stage: str) -> None:
+    """The catalogue of authors and tunes is written beside the weights, and decides none."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    library = [path for path in stages["pretrain"]["deps"] if path.startswith("nanopoet/")]
-    assert sorted(library) == sorted(f"nanopoet/{source}" for source in resume._SOURCES)
+    library = [path for path in stages[stage]["deps"] if path.startswith("nanopoet/")]
+    sources = [f"nanopoet/{source}" for source in resume._SOURCES]
+    assert len(library) > 8
+    for path in library:
+        covered = any(path == source or path.startswith(f"{source}/") for source in sources)
+        assert covered or path.startswith("nanopoet/writing/"), path
 
 
 def test_a_room_without_a_file_is_an_error(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,194 @@
+"""Batches of a model's own poems."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nanopoet.common.errors import NanopoetError
+from nanopoet.corpus.poems import Poem
+from nanopoet.param_sections import Params
+from nanopoet.params import load_params, reinforce_recipe
+from nanopoet.prosody.faults import faults
+from nanopoet.prosody.rules import Verse
+from nanopoet.reinforcement.rollouts import Rollouts, reward_figures
+from nanopoet.reinforcement.task import reinforcing
+from nanopoet.tokens.batches import Batch
+from nanopoet.tokens.fields import FieldPoems
+from nanopoet.tokens.tokenizer import CONTENT_END_ID, PADDING_ID, CharTokenizer
+from nanopoet.training.resume import restore_state, save_state
+from nanopoet.training.task import take_fields
+from nanopoet.training.trainer import Trainer, build_model
+from tests.support.params import SMALL
+from tests.support.poems import SPRING_VIEW, STORK_TOWER, make_poems
+
+POEMS = [
+    *make_poems(40),
+    Poem(content=STORK_TOWER, title="登鸛雀樓", author="王之渙", style="五言绝句"),
+    Poem(content=SPRING_VIEW, title="春望" * 40, author="杜甫", style="五言律诗"),
+    Poem(content="春，夏。", title="", author="", style=""),
+]
+TOKENIZER = CharTokenizer(POEMS)
+
+
+def _params(write_params: Callable[..., Path], **changes: Any) -> Params:
+    return load_params(
+        write_params(
+            pretrain=SMALL["pretrain"] | {"block_size": 72},
+            reinforce=SMALL["reinforce"] | {"sample_length": 60} | changes,
+            evaluate=SMALL["evaluate"],
+        )
+    )
+
+
+def _trainer(params: Params) -> Trainer:
+    model = build_model(TOKENIZER.vocab_size, params.pretrain)
+    take_fields(model, TOKENIZER, 0.0)
+    val = FieldPoems.of(POEMS, TOKENIZER)
+    task = reinforcing(model, POEMS, val, TOKENIZER, params.reinforce, "fp32")
+    return Trainer(model, task, TOKENIZER, reinforce_recipe(params.pretrain, params.reinforce))
+
+
+def _batch(trainer: Trainer, seed: int = 1) -> Batch:
+    return trainer.task.batches(0, np.random.default_rng(seed))
+
+
+def test_rows_hold_requests_and_poems_and_only_poems_have_targets(
+    write_params: Callable[..., Path],
+) -> None:
+    params = _params(write_params, batch_size=12, group_size=3)
+    batch = _batch(_trainer(params))
+    assert batch.policy is not None
+    gains, reference, kl_weights = batch.policy
+    assert batch.inputs.shape == batch.targets.shape == gains.shape == reference.shape
+    assert len(batch.inputs) == 12
+    assert batch.inputs.shape[1] <= params.pretrain.block_size
+    prompts = []
+    for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
+        text = TOKENIZER.decode(inputs)
+        first = int(np.flatnonzero(targets != PADDING_ID)[0])
+        assert text[first] == "C"
+        prompts.append(text[: first + 1])
+        content = targets[targets != PADDING_ID]
+        assert (content[:-1] == inputs[first + 1 : first + len(content)]).all()
+        assert CONTENT_END_ID not in content[:-1]
+        assert (targets[first + len(content) :] == PADDING_ID).all()
+    for start in range(0, 12, 3):
+        assert len(set(prompts[start : start + 3])) == 1
+    assert (kl_weights == np.float32(params.reinforce.kl_weight)).all()
+    assert ((reference > 0) == (batch.targets != PADDING_ID)).all()
+    assert (gains[batch.targets == PADDING_ID] == 0).all()
+
+
+def test_gains_are_the_penalties_beside_those_of_the_group(
+    write_params: Callable[..., Path],
+) -> None:
+    params = _params(write_params, field_dropout=0.0, batch_size=4, group_size=4)
+    batch = _batch(_trainer(params))
+    assert batch.policy is not None
+    gains = batch.policy[0].sum(axis=1)
+    costs = []
+    for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
+        prompt = TOKENIZER.decode(inputs)
+        style = prompt[prompt.index("S") + 1 : prompt.index("s")]
+        text = TOKENIZER.decode_poem([0, *targets[targets != PADDING_ID]])
+        found = [params.reinforce.penalties.model_dump()[f.rule] for f in faults(text, style)]
+        costs.append(sum(found))
+    assert batch.figures["reward"] == pytest.approx(-np.mean(costs))
+    assert max(costs) > 0
+    if len(set(map(len, batch.targets))) == 1:
+        order = np.argsort(gains)
+        assert costs[order[0]] >= costs[order[-1]]
+
+
+def test_forms_are_asked_for_alike_and_long_titles_leave_space(
+    write_params: Callable[..., Path],
+) -> None:
+    """There are 41 poems of one form and one of another, whose title is 80 characters long."""
+    trainer = _trainer(_params(write_params, field_dropout=0.0, batch_size=40, group_size=2))
+    prompts = [TOKENIZER.decode(row) for row in _batch(trainer).inputs]
+    long = sum("五言律诗" in prompt for prompt in prompts)
+    assert 8 <= long <= 32
+    assert all("春望" not in prompt for prompt in prompts)
+    assert {"五言绝句", "五言律诗"} == {p[p.index("S") + 1 : p.index("s")] for p in prompts}
+
+
+def test_fields_are_left_out(write_params: Callable[..., Path]) -> None:
+    nothing = _trainer(_params(write_params, field_dropout=1.0))
+    assert {TOKENIZER.decode(row)[:2] for row in _batch(nothing).inputs} == {"BC"}
+
+
+def test_a_corpus_without_regular_verse_is_refused(write_params: Callable[..., Path]) -> None:
+    params = _params(write_params)
+    model = build_model(TOKENIZER.vocab_size, params.pretrain)
+    with pytest.raises(NanopoetError, match=r"no poem is in a regular form.*stop at finetune"):
+        Rollouts(model, model, TOKENIZER, POEMS[-1:], params.reinforce, "fp32")
+
+
+def test_the_parts_of_the_reward_add_up() -> None:
+    params = load_params().reinforce.penalties
+    found = [[*faults(STORK_TOWER[:-1] + "城", "五言绝句")], [*faults("白日依", "五言绝句")]]
+    figures = reward_figures(found, params)
+    assert figures["reward"] == pytest.approx(
+        sum(value for name, value in figures.items() if name != "reward")
+    )
+    assert figures["reward_form"] < 0
+    assert str(figures["reward_tone"]) == "0.0"
+
+
+def test_before_the_first_update_nothing_has_diverged(write_params: Callable[..., Path]) -> None:
+    record = next(iter(_trainer(_params(write_params))))
+    assert record.figures["kl"] == pytest.approx(0, abs=1e-5)
+    assert record.figures["loss_reference"] == pytest.approx(record.loss_train, abs=1e-5)
+
+
+def test_the_layers_that_know_the_characters_stay(write_params: Callable[..., Path]) -> None:
+    trainer = _trainer(_params(write_params))
+    before = {name: p.clone() for name, p in trainer.model.named_parameters()}
+    list(trainer)
+    changed = {n for n, p in trainer.model.named_parameters() if not torch.equal(p, before[n])}
+    assert changed
+    assert not {name for name in changed if name.startswith(("token_embedding", "lm_head"))}
+
+
+def test_an_update_makes_tokens_with_an_advantage_likelier(
+    write_params: Callable[..., Path],
+) -> None:
+    trainer = _trainer(_params(write_params, kl_weight=0.0, batch_size=16))
+    batch = trainer.task.batches(0, np.random.default_rng([trainer.params.seed, 0]))
+    assert batch.policy is not None
+    rows = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
+    gains = torch.from_numpy(batch.policy[0])
+    before = (gains * trainer.model.token_losses(*rows)).sum()
+    next(iter(trainer))
+    after = (gains * trainer.model.token_losses(*rows)).sum()
+    assert after < before
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_restored_training_ends_with_the_same_weights(
+    write_params: Callable[..., Path], tmp_path: Path, stop: int
+) -> None:
+    params = _params(write_params)
+    whole = _trainer(params)
+    records = list(whole)
+    first = _trainer(params)
+    for _, _ in zip(range(stop), first, strict=False):
+        pass
+    save_state(tmp_path, first, None)
+    second = _trainer(params)
+    restore_state(tmp_path, second)
+    assert second.step == stop
+    list(second)
+    assert second.records == records
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name]), name
+
+
+def test_a_judged_poem_without_a_fault_keeps_every_rule() -> None:
+    verse = Verse.of(STORK_TOWER)
+    assert list(faults(STORK_TOWER, "五言绝句")) == []
+    assert verse.rhyme and verse.regulated and verse.rhyme_distinct
