@@ -109,12 +109,12 @@ class Rollouts:
             for name, keep in zip(FIELDS, kept, strict=True)
             if keep
         }
-        # A long title would leave no space for the poem.
-        tries = [fields, fields | {"title": ""}, {}]
-        requests = [encode_request(self._tokenizer, **each) for each in tries]
         space = self._model.block_size - len(poem["content"])
-        request = next((each for each in requests if len(each) <= space), requests[-1])
-        return fields.get("style", ""), request
+        # A long title would leave no space for the poem.
+        for asked in (fields, fields | {"title": ""}):
+            if len(request := encode_request(self._tokenizer, **asked)) <= space:
+                return asked.get("style", ""), request
+        return "", encode_request(self._tokenizer)
 
     def _write(self, rollouts: Sequence[Rollout], seed: int) -> None:
         """Write all poems together."""

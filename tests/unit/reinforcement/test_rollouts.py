@@ -116,6 +116,19 @@ def test_forms_are_asked_for_alike_and_long_titles_leave_space(
     assert {"五言绝句", "五言律诗"} == {p[p.index("S") + 1 : p.index("s")] for p in prompts}
 
 
+def test_where_no_request_has_space_nothing_is_asked_for(write_params: Callable[..., Path]) -> None:
+    params = load_params(
+        write_params(
+            pretrain=SMALL["pretrain"] | {"block_size": 30},
+            reinforce=SMALL["reinforce"] | {"field_dropout": 0.0},
+            evaluate=SMALL["evaluate"],
+        )
+    )
+    batch = _batch(_trainer(params))
+    assert {TOKENIZER.decode(row)[:2] for row in batch.inputs} == {"BC"}
+    assert batch.inputs.shape[1] <= 30
+
+
 def test_fields_are_left_out(write_params: Callable[..., Path]) -> None:
     nothing = _trainer(_params(write_params, field_dropout=1.0))
     assert {TOKENIZER.decode(row)[:2] for row in _batch(nothing).inputs} == {"BC"}
