@@ -2,7 +2,7 @@
 
 Files of DVC that kill -9 has left half-written are removed. DVC writes them in place, and refuses
 to work while it cannot read one. It restores the content of dvc.lock from its run cache. A file
-with a merge conflict stays.
+with a merge conflict stays. Copies that DVC has left beside an out, as on a full disk, are removed.
 """
 
 import json
@@ -26,8 +26,11 @@ _READERS: dict[str, Callable[[str], Any]] = {
 _MERGED = (".dvc/config", "?*.dvc", "*.yaml", "dvc.lock", "metrics/*.json")
 """Files of which git may mark a conflict; DVC brings the last two up to date."""
 
+_COPY = re.compile(r"\.[\w-]{22}\.tmp")
+"""Name of a copy that DVC makes before it puts it into place."""
+
 _PATIENCE = 1.0
-"""Seconds for which a file must stay unreadable: a running DVC may be writing it."""
+"""Seconds for which a file must stay unreadable, or a copy the same: DVC may be writing it."""
 
 
 def main() -> None:
@@ -48,6 +51,10 @@ def main() -> None:
                 print(f"repair_dvc: {path} was cut off by the end of a process; removed")
                 break
             time.sleep(0.1)
+    for path in sorted(Path().glob("*/.*.tmp")):
+        if _COPY.fullmatch(path.name) and _stays(path):
+            path.unlink(missing_ok=True)
+            print(f"repair_dvc: {path} is a copy that DVC did not finish; removed")
 
 
 def _check_git() -> None:
@@ -73,6 +80,13 @@ def _parse_lock(text: str) -> Any:
     ):
         raise ValueError("a section is empty")
     return lock
+
+
+def _stays(path: Path) -> bool:
+    """Tell whether nobody has written to a file for `_PATIENCE` seconds."""
+    modified = path.stat().st_mtime
+    time.sleep(min(_PATIENCE, max(0.0, modified + _PATIENCE - time.time())))
+    return path.exists() and path.stat().st_mtime == modified
 
 
 def _whole(path: Path, read: Callable[[str], Any]) -> bool:

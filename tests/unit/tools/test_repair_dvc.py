@@ -1,5 +1,6 @@
 """Checks that `make repro` makes before DVC starts."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,30 @@ def test_what_kill_9_cut_off_is_removed(
     repair_dvc.main()
     assert not (here / "dvc.lock").exists()
     assert "dvc.lock was cut off" in capsys.readouterr().out
+
+
+def test_a_copy_that_dvc_left_is_removed_and_others_stay(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "data").mkdir()
+    left = here / "data/.WG4iQv8EDwbGwMhAXilnRQ.tmp"
+    kept = [here / "data/poems.tmp", here / "data/.short.tmp", here / ".AAAAAAAAAAAAAAAAAAAAAA.tmp"]
+    for path in (left, *kept):
+        path.write_bytes(b"x")
+    repair_dvc.main()
+    assert not left.exists()
+    assert all(path.exists() for path in kept)
+    assert f"data/{left.name} is a copy that DVC did not finish" in capsys.readouterr().out
+
+
+def test_a_copy_to_which_somebody_writes_stays(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "data").mkdir()
+    busy = here / "data/.WG4iQv8EDwbGwMhAXilnRQ.tmp"
+    busy.write_bytes(b"x")
+
+    def write(_seconds: float) -> None:
+        os.utime(busy, (0, busy.stat().st_mtime + 1))
+
+    monkeypatch.setattr("time.sleep", write)
+    repair_dvc.main()
+    assert busy.exists()
