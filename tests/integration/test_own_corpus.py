@@ -70,6 +70,7 @@ def test_a_corpus_is_converted_with_its_prompts(unchanged: Project) -> None:
     assert texts
     assert all(text.startswith("春风") for text in texts)
     assert unchanged.metrics("evaluate")["verse"]["human"]["mixed_scripts"] == 0
-    write = unchanged.run("nanopoet", "write", "千里風雲", "--max-new-tokens", "5")
+    options = ("--max-new-tokens", "5", "--model", "models/poet")
+    write = unchanged.run("nanopoet", "write", "千里風雲", *options)
     assert write.stdout.startswith("千里风云")
     assert write.stderr == ""

@@ -55,7 +55,7 @@ def test_the_run_is_tracked(project: Project) -> None:
     assert run["params"] == {
         f"{section}.{leaf}": str(value)
         for section, leaves in params.items()
-        if section != "finetune"
+        if section not in ("finetune", "reinforce")
         for leaf, value in leaves.items()
     }
     assert [step for step, _ in run["val"]] == [0, 2, 4, 5]

@@ -82,7 +82,7 @@ STALE: dict[str, tuple[object, str]] = {
     "reinforce.max_steps": (7, "reinforce"),
     "reinforce.batch_size": (12, "reinforce"),
     "reinforce.group_size": (2, "reinforce"),
-    "reinforce.optimizer": ("adamw", "reinforce"),
+    "reinforce.optimizer": ("muon", "reinforce"),
     "reinforce.lr": (0.5, "reinforce"),
     "reinforce.muon_lr": (0.5, "reinforce"),
     "reinforce.muon_momentum": (0.5, "reinforce"),
