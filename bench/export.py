@@ -59,14 +59,17 @@ def compare(
         model: in evaluation mode, on the CPU.
         tokenizer: has all characters of the poems.
         poems: tokenized by each program, with their fields if the model takes fields.
-        count: number of poems, evenly spread, that are scored and continued.
+        count: number of poems that are scored and continued, evenly spread among those whose
+            fields leave space for a poem.
 
     Returns:
         numbers of poems, and the largest absolute differences of logits or log-probabilities. The
         figures of llama.cpp are missing for an architecture that it does not know.
     """
-    chosen = np.linspace(0, len(poems) - 1, count).astype(int)
     before = [_before(model, tokenizer, poem) for poem in poems]
+    # A title may be longer than a model can read.
+    fitting = [i for i, each in enumerate(before) if len(each) + PROMPT < model.block_size]
+    chosen = [fitting[k] for k in np.linspace(0, len(fitting) - 1, count).astype(int)]
     encoded = [
         [*first[1:], *tokenizer.encode(poem["content"])]
         for first, poem in zip(before, poems, strict=True)
