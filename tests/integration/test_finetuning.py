@@ -1,13 +1,11 @@
 """The stages after `report`: a model that takes fields, its run in MLflow and its report."""
 
-import hashlib
 import re
-import signal
-from pathlib import Path
 
 import pytest
 
 from nanopoet.models.checkpoint import load_model
+from tests.support.killed import check_a_killed_training
 from tests.support.params import FINETUNING, SMALL
 from tests.support.project import Project
 
@@ -77,24 +75,4 @@ def test_a_killed_finetuning_ends_with_the_same_weights(own: Project) -> None:
     steps = {"max_steps": 200, "checkpoint_every": 20, "eval_every": 40}
     own.set(pretrain={"max_steps": 5}, finetune=steps)
     assert own.run("stages.pretrain").returncode == 0
-    whole = _weights(own) if own.run("stages.finetune").returncode == 0 else ""
-    own.set(finetune={"seed": 7})
-    assert own.run("stages.finetune").returncode == 0
-    other = _weights(own)
-    own.set(finetune={"seed": 2024})
-    # The `python` of a fork server would end before the stage does.
-    with Project.at(own.folder).start("stages.finetune") as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("step    80"):
-                process.send_signal(signal.SIGKILL)
-                break
-        process.communicate()
-    done = own.run("stages.finetune")
-    assert "finetune: continues after step" in done.stdout, done.stderr
-    assert _weights(own) == whole != other
-
-
-def _weights(project: Project) -> str:
-    path: Path = project.folder / "models/finetuned/model.safetensors"
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    check_a_killed_training(own, "finetune", "finetuned", last_line="step    80")

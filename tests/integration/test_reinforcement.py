@@ -1,14 +1,13 @@
 """The stages after the finetuning: a model that writes by the rules, its run and its report."""
 
-import hashlib
 import re
-import signal
-from pathlib import Path
+import shutil
 
 import pytest
 
 from nanopoet.models.checkpoint import load_model
 from nanopoet.training.history import read_history
+from tests.support.killed import check_a_killed_training
 from tests.support.params import REINFORCEMENT, SMALL
 from tests.support.project import Project
 
@@ -84,34 +83,7 @@ def test_what_came_before_is_left_alone(unchanged: Project) -> None:
 
 
 def test_a_killed_reinforcement_ends_with_the_same_weights(project: Project, own: Project) -> None:
-    folder = own.folder / "models"
     for name in ("poet", "finetuned"):
-        _copy(project.folder / "models" / name, folder / name)
+        shutil.copytree(project.folder / "models" / name, own.folder / "models" / name)
     own.set(reinforce={"max_steps": 40, "checkpoint_every": 10, "eval_every": 10})
-    whole = _weights(own) if own.run("stages.reinforce").returncode == 0 else ""
-    own.set(reinforce={"seed": 7})
-    assert own.run("stages.reinforce").returncode == 0
-    other = _weights(own)
-    own.set(reinforce={"seed": 2024})
-    # The `python` of a fork server would end before the stage does.
-    with Project.at(own.folder).start("stages.reinforce") as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("step    20"):
-                process.send_signal(signal.SIGKILL)
-                break
-        process.communicate()
-    done = own.run("stages.reinforce")
-    assert "reinforce: continues after step" in done.stdout, done.stderr
-    assert _weights(own) == whole != other
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.mkdir(parents=True)
-    for file in source.iterdir():
-        (target / file.name).write_bytes(file.read_bytes())
-
-
-def _weights(project: Project) -> str:
-    path: Path = project.folder / "models/reinforced/model.safetensors"
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    check_a_killed_training(own, "reinforce", "reinforced", last_line="step    20")
