@@ -1,16 +1,13 @@
 """The evaluation of a model that takes requests: its figures, its poems, and their judgement."""
 
-from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from nanopoet.common.device import choose_device, choose_precision, keep_freed_memory
 from nanopoet.common.files import write_json, write_text
 from nanopoet.common.text import as_lines
-from nanopoet.corpus.poems import Poem, read_poems
+from nanopoet.corpus.poems import read_poems
 from nanopoet.evaluation.asked import asked_figures
-from nanopoet.evaluation.requests import evaluate_requests, write_alike
+from nanopoet.evaluation.requests import evaluate_requests, shuffled, write_alike
 from nanopoet.evaluation.verse import Corpus, judge, verse_figures
 from nanopoet.models.checkpoint import load_model
 from nanopoet.param_sections import Params
@@ -82,8 +79,3 @@ def write_examples(path: str, models: dict[str, Path], params: Params) -> None:
         for i, poem in enumerate(people)
     ]
     write_json(path, {"requests": rows})
-
-
-def shuffled(poems: Sequence[Poem], seed: int) -> list[Poem]:
-    """Return poems in the order in which the evaluation draws them."""
-    return [poems[i] for i in np.random.default_rng(seed).permutation(len(poems))]

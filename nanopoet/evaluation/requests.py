@@ -82,7 +82,7 @@ def evaluate_requests(
         return write_some(count=count, prompts=prompts)
 
     count = options.sample_count
-    drawn = [val[i] for i in np.random.default_rng(options.seed).permutation(len(val))]
+    drawn = shuffled(val, options.seed)
     asked = write_for(write, tokenizer, drawn[:count])
     nats = score(val, ()).sum().item() / sum(len(poem["content"]) for poem in val)
     figures = {
@@ -98,6 +98,11 @@ def evaluate_requests(
         **write_forms(write, tokenizer, count),
     }
     return figures, poems
+
+
+def shuffled(poems: Sequence[Poem], seed: int) -> list[Poem]:
+    """Return poems in the order in which the evaluation draws them."""
+    return [poems[i] for i in np.random.default_rng(seed).permutation(len(poems))]
 
 
 def nats_given(score: Score, poems: Sequence[Poem]) -> dict[str, float]:

@@ -116,7 +116,6 @@ def render_finetuned_report(
         requests: the poems of `data/requests.json`.
         records: the history of the finetuning.
     """
-    people = evaluate["verse"]
     return _template("finetuned.html.jinja").render(
         evaluate=evaluate,
         finetuned=finetuned,
@@ -125,12 +124,7 @@ def render_finetuned_report(
         asked=finetuned["asked"],
         least_form=min(figures["form"] for figures in finetuned["asked"]["model"].values()),
         measures=MEASURES,
-        verse_columns={
-            "pretrained": people["model"],
-            "finetuned": finetuned["verse"]["model"],
-            SOURCES["human"]: people["human"],
-            SOURCES["ngram"]: people["ngram"],
-        },
+        verse_columns=_verse_columns(evaluate, finetuned=finetuned),
         pairs=[{"request": _request(pair), "poems": _poems(pair)} for pair in requests],
         loss=loss_chart(records),
     )
@@ -155,7 +149,6 @@ def render_reinforced_report(
         requests: the poems of `data/requests_reinforced.json`.
         records: the history of the reinforcement.
     """
-    people = evaluate["verse"]
     columns = {
         "finetuned": finetuned["asked"]["model"]["mean"],
         "reinforced": reinforced["asked"]["model"]["mean"],
@@ -169,13 +162,7 @@ def render_reinforced_report(
         measures=MEASURES,
         asked_measures=ASKED,
         asked_columns={name: means for name, means in columns.items() if means},
-        verse_columns={
-            "pretrained": people["model"],
-            "finetuned": finetuned["verse"]["model"],
-            "reinforced": reinforced["verse"]["model"],
-            SOURCES["human"]: people["human"],
-            SOURCES["ngram"]: people["ngram"],
-        },
+        verse_columns=_verse_columns(evaluate, finetuned=finetuned, reinforced=reinforced),
         pairs=[{"request": _request(pair), "poems": _poems(pair)} for pair in requests],
         reward=lines_chart(
             {"reward": [(r.step, r.figures["reward"]) for r in records]}, "update", "reward"
@@ -184,6 +171,14 @@ def render_reinforced_report(
             {"KL": [(r.step, r.figures["kl"]) for r in records]}, "update", NATS
         ),
     )
+
+
+def _verse_columns(evaluate: Figures, **further: Figures) -> dict[str, Figures]:
+    """Return the measures of writing without a request: all models, people and n-grams."""
+    verse = evaluate["verse"]
+    models = {name: figures["verse"]["model"] for name, figures in further.items()}
+    others = {text: verse[name] for name, text in SOURCES.items() if name != "model"}
+    return {"pretrained": verse["model"], **models, **others}
 
 
 def _request(pair: Mapping[str, Any]) -> str:
