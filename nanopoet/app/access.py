@@ -140,8 +140,12 @@ class BoundedStream(StreamingResponse):
         try:
             self._places.acquire_on_behalf_of_nowait(self)
         except WouldBlock:
-            text = f"{MOST_REQUESTS} others are waiting for poems; try again in a minute"
-            await refusal(503, text, {"Retry-After": "60"})(scope, receive, send)
+            sentences = {
+                "error": f"{MOST_REQUESTS} others are waiting for poems; try again in a minute",
+                "error_zh": f"已有 {MOST_REQUESTS} 人在等，请过一分钟再试",
+            }
+            answer = JSONResponse(sentences, 503, {"Retry-After": "60"})
+            await answer(scope, receive, send)
             return
         try:
             await super().__call__(scope, receive, send)

@@ -5,7 +5,7 @@ The request is a JSON object, `PoemRequest`. The answer is JSON lines. Each line
 note    a text of the request that was understood in another script
 draft   the text of a poem as it grows; a later draft replaces it, and may go back behind it
 poem    a whole poem: its form or tune, whether it rhymes and keeps the tones, its lines with marks
-error   no poem was found; nothing follows
+error   no poem was found; nothing follows. `error_zh` says it in Chinese
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,6 +20,7 @@ from nanopoet.prosody.forms import FORMS, style_of
 from nanopoet.prosody.rules import Verse
 from nanopoet.writing.catalogue import Catalogue
 from nanopoet.writing.names import find_form, find_tune
+from nanopoet.writing.refused import BilingualError
 from nanopoet.writing.request import Request
 from nanopoet.writing.write import Progress
 
@@ -80,7 +81,14 @@ def poem_events(steps: Iterator[Progress], tune: str | None, *, first: bool) -> 
             [text] = step.poems
             yield _poem_event(text, tune) if step.finished else {"event": "draft", "text": text}
     except NanopoetError as error:
-        yield {"event": "error", "error": str(error)}
+        yield {"event": "error", **sentences(error)}
+
+
+def sentences(error: Exception) -> dict[str, str]:
+    """Return what an answer says of an error: in English, and in Chinese if the error has it."""
+    if isinstance(error, BilingualError):
+        return {"error": error.english, "error_zh": error.chinese}
+    return {"error": str(error)}
 
 
 def _poem_event(text: str, tune: str | None) -> Event:

@@ -25,7 +25,7 @@ from starlette.routing import Route
 from nanopoet.app.access import MOST_REQUESTS, BoundedStream, Named, listen, read_body, refusal
 from nanopoet.app.name_search import NameSearch
 from nanopoet.app.page import render_page
-from nanopoet.app.poem_request import PoemRequest, poem_events, tune_of
+from nanopoet.app.poem_request import PoemRequest, poem_events, sentences, tune_of
 from nanopoet.app.writer import Writer
 from nanopoet.common.errors import NanopoetError
 
@@ -74,7 +74,7 @@ def make_app(writer: Writer, names: Collection[str]) -> Starlette:
         return await to_thread.run_sync(work, limiter=thread)
 
     async def refuse(_request: Request, error: Exception) -> Response:
-        return refusal(400, str(error))
+        return JSONResponse(sentences(error), 400)
 
     async def explain(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -40,7 +40,7 @@ class Options(BaseModel):
                 return cls.model_validate_json(values)
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise NanopoetError(cls._explain(dict(error.errors(include_url=False)[0]))) from None
+            raise cls._refusal(dict(error.errors(include_url=False)[0])) from None
 
     @classmethod
     def properties(cls) -> dict[str, Any]:
@@ -63,6 +63,11 @@ class Options(BaseModel):
         if "maximum" not in schema:
             return f"{schema['description']}"
         return f"{schema['minimum']:g} to {schema['maximum']:.10g} ({schema['description']})"
+
+    @classmethod
+    def _refusal(cls, problem: dict[str, Any]) -> NanopoetError:
+        """Return the error for one of pydantic's findings."""
+        return NanopoetError(cls._explain(problem))
 
     @classmethod
     def _explain(cls, problem: dict[str, Any]) -> str:

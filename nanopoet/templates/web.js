@@ -20,6 +20,11 @@ function report(english, chinese) {
   find("status").replaceChildren(...both(english, chinese));
 }
 
+// An error that has no Chinese sentence is none that the page can cause.
+function reportError(answer) {
+  report(answer.error, answer.error_zh ?? "无法写诗：" + answer.error);
+}
+
 function setLanguage(language) {
   document.documentElement.lang = language;
   for (const button of document.querySelectorAll("[data-language]"))
@@ -122,7 +127,7 @@ async function write(request, signal) {
   if (find("status").getBoundingClientRect().bottom > innerHeight) find("poems-title").scrollIntoView();
   let current = null, done = 0;
   for await (const event of eventsOf(request, signal)) {
-    if (event.event === "error") return report(event.error, "无法写诗：" + event.error);
+    if (event.event === "error") return reportError(event);
     if (event.event === "note") {
       addNote(event);
       continue;

@@ -102,7 +102,7 @@ async function rewrite(element, line, place, signal) {
   const wishes = Object.fromEntries(kept.map(name => [name, request[name]]));
   const draft = draftOf(event, whole ? places : [places[place]]);
   for await (const answer of eventsOf({ ...wishes, draft, seed: newSeed(), count: TIMES }, signal)) {
-    if (answer.event === "error") return report(answer.error, "无法写诗：" + answer.error);
+    if (answer.event === "error") return reportError(answer);
     if (answer.event !== "poem" || answer.text === event.text) continue;
     showPoem(element, answer, request);
     const now = answer.lines[line].map(c => c.text);

@@ -7,21 +7,13 @@ from torch import Tensor
 
 from nanopoet.prosody.rhyme import LEVEL, OBLIQUE
 from nanopoet.writing.keywords import Keywords
+from nanopoet.writing.placing import BLANKS, MisfitError, blanks_of, place_text
 from nanopoet.writing.predicate import Either, Lines, Predicate
+from nanopoet.writing.request import chinese_name
 from nanopoet.writing.rhymes import Rhymes
 from nanopoet.writing.rules import ImpossibleError, Rule, Tones
-from nanopoet.writing.shapes import NO_RHYME, MisfitError, Shape, place_text
+from nanopoet.writing.shapes import NO_RHYME, Shape
 from nanopoet.writing.vocabulary import Vocabulary
-
-BLANKS = "？?□"
-"""Characters that stand for a character to write."""
-LITERAL_BLANK = "■"
-"""The same in a draft that is taken as it is: ？ is a mark, and no character is converted."""
-
-
-def blanks_of(draft: str) -> str:
-    """Return the characters of a draft that stand for a character to write."""
-    return LITERAL_BLANK if LITERAL_BLANK in draft else BLANKS
 
 
 @dataclass(frozen=True)
@@ -66,7 +58,7 @@ def build(vocabulary: Vocabulary, shape: Shape, wishes: Wishes, end_id: int) -> 
         given = vocabulary.mask(character)
         if not (domains[slot] & given).any():
             line = shape.slots[slot][0] + 1
-            raise ImpossibleError(f"{character} at the end of line {line} is not in the rhyme")
+            raise _not_in_rhyme(vocabulary, wishes, character, line)
         domains[slot] = given
     rhymes = None
     if wishes.rhymes and shape.rhyming:
@@ -101,13 +93,19 @@ def _fixed(shape: Shape, wishes: Wishes) -> tuple[dict[int, str], dict[int, str]
     if len(wishes.acrostic) not in (0, count) or (
         len(wishes.rhyme_characters) not in (0, len(rhyming))
     ):
-        raise ImpossibleError(f"it has {count} lines, of which {len(rhyming)} rhyme")
+        raise ImpossibleError(
+            f"it has {count} lines, of which {len(rhyming)} rhyme",
+            f"全诗 {count} 句，其中 {len(rhyming)} 句押韵",
+        )
     try:
         opening, marks = place_text(wishes.opening, shape)
         draft, more = place_text(wishes.draft, shape, blanks_of(wishes.draft))
     except MisfitError as misfit:
         name = "draft" if wishes.draft else "opening"
-        raise ImpossibleError(f"the {name} does not fit: {misfit.problem}") from None
+        raise ImpossibleError(
+            f"the {name} does not fit: {misfit}",
+            f"{chinese_name(name)}不合句式：{misfit.chinese}",
+        ) from None
     firsts = {shape.slot(line, 0): c for line, c in enumerate(wishes.acrostic)}
     lasts = {
         shape.slot(line, -1): c for line, c in zip(rhyming, wishes.rhyme_characters, strict=False)
@@ -127,10 +125,29 @@ def _fixed(shape: Shape, wishes: Wishes) -> tuple[dict[int, str], dict[int, str]
                 line, place = shape.slots[slot]
                 raise ImpossibleError(
                     f"character {place + 1} of line {line + 1} is {fixed[slot]} by {origin[slot]} "
-                    f"and {character} by {name}"
+                    f"and {character} by {name}",
+                    f"第 {line + 1} 句第 {place + 1} 字，按{chinese_name(origin[slot])}是"
+                    f"“{fixed[slot]}”，按{chinese_name(name)}是“{character}”",
                 )
             fixed[slot], origin[slot] = character, name
     return fixed, marks | more
+
+
+def _not_in_rhyme(
+    vocabulary: Vocabulary, wishes: Wishes, character: str, line: int
+) -> ImpossibleError:
+    """Return the error for a given end of a line that is not among the rhymes asked for."""
+    [token] = vocabulary.tokenizer.encode(character)
+    if wishes.group and wishes.group not in vocabulary.groups_of(token):
+        own = "、".join(sorted(vocabulary.groups_of(token))) or "?"
+        return ImpossibleError(
+            f"{character} at the end of line {line} is in {own}, not in {wishes.group}",
+            f"第 {line} 句句末的“{character}”属{own}，不属{wishes.group}",
+        )
+    return ImpossibleError(
+        f"{character} at the end of line {line} is not in rhyme_from = {wishes.rhyme_from}",
+        f"第 {line} 句句末的“{character}”不在{chinese_name('rhyme_from')}“{wishes.rhyme_from}”里",
+    )
 
 
 def _narrow_rhymes(
@@ -141,7 +158,9 @@ def _narrow_rhymes(
     A tune may have several rhymes. The group is for the one of most lines.
     """
     if not shape.rhyming and (wishes.group or wishes.rhyme_from):
-        raise ImpossibleError("no lines of this shape are known to rhyme")
+        raise ImpossibleError(
+            "no lines of this shape are known to rhyme", "不知道这种句式哪些句子押韵"
+        )
     letters = [letter.lower() for letter in shape.scheme if letter != NO_RHYME]
     main = max(letters, key=letters.count, default="")
     for line in shape.rhyming:
@@ -151,7 +170,10 @@ def _narrow_rhymes(
         if wishes.rhyme_from:
             domains[slot] = domains[slot] & vocabulary.mask(wishes.rhyme_from)
         if not domains[slot].any():
-            raise ImpossibleError(f"rhyme_from = {wishes.rhyme_from} has none of {wishes.group}")
+            raise ImpossibleError(
+                f"rhyme_from = {wishes.rhyme_from} has none of {wishes.group}",
+                f"{chinese_name('rhyme_from')}“{wishes.rhyme_from}”里没有{wishes.group}的字",
+            )
 
 
 def _marks(vocabulary: Vocabulary, shape: Shape, given: dict[int, str]) -> Sequence[Tensor]:

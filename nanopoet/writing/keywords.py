@@ -85,7 +85,8 @@ class Keywords:
         if not self._can_end(0, start.begun, start.due, self._ends(start)):
             listed = "、".join(map(vocabulary.tokenizer.decode, self._words))
             raise ImpossibleError(
-                f"the keywords {listed} do not fit into the lines beside all else"
+                f"the keywords {listed} do not fit into the lines beside all else",
+                f"必含词语“{listed}”和其他要求放在一起，诗里容不下",
             )
 
     def start(self) -> KeywordState:

@@ -1,10 +1,12 @@
 """A request: what a poem shall be."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from nanopoet.common.errors import NanopoetError
 from nanopoet.models.sampling import Options
+from nanopoet.writing.refused import RefusedError
 
 MOST_KEYWORDS = 6
 """Largest number of keywords. Each keyword doubles the number of states."""
@@ -13,32 +15,82 @@ LONGEST = 300
 
 
 class Request(Options):
-    """The properties that a poem shall have; an empty field asks for nothing."""
+    """The properties that a poem shall have; an empty field asks for nothing.
 
-    form: str = Field(default="", max_length=30, description="七绝, 七言绝句, or a tune as 浣溪沙")
-    author: str = Field(default="", max_length=30, description="an author of the training poems")
-    title: str = Field(default="", max_length=100, description="what the poem is about")
-    opening: str = Field(default="", max_length=LONGEST, description="how the poem begins")
-    rhyme: str = Field(default="", max_length=10, description="a rhyme group as 一東, or 東")
+    Spaces in a text are left out. The title of a field is its Chinese name.
+    """
+
+    form: str = Field(
+        default="", max_length=30, title="体裁", description="七绝, 七言绝句, or a tune as 浣溪沙"
+    )
+    author: str = Field(
+        default="", max_length=30, title="作者", description="an author of the training poems"
+    )
+    title: str = Field(
+        default="", max_length=100, title="题目", description="what the poem is about"
+    )
+    opening: str = Field(
+        default="", max_length=LONGEST, title="开头", description="how the poem begins"
+    )
+    rhyme: str = Field(
+        default="", max_length=10, title="韵部", description="a rhyme group as 一東, or 東"
+    )
     rhyme_characters: str = Field(
-        default="", max_length=60, description="the rhyme characters in order, ？ for a free one"
+        default="",
+        max_length=60,
+        title="次韵",
+        description="the rhyme characters in order, ？ for a free one",
     )
     rhyme_from: str = Field(
-        default="", max_length=LONGEST, description="characters from which all rhymes come"
+        default="",
+        max_length=LONGEST,
+        title="限用韵字",
+        description="characters from which all rhymes come",
     )
     acrostic: str = Field(
         default="",
         max_length=60,
+        title="藏头",
         description="the first characters of the lines, ？ for a free one",
     )
     keywords: tuple[Annotated[str, Field(min_length=1, max_length=20)], ...] = Field(
-        default=(), max_length=MOST_KEYWORDS, strict=False, description="words that must occur"
+        default=(),
+        max_length=MOST_KEYWORDS,
+        strict=False,
+        title="必含词语",
+        description="words that must occur",
     )
     draft: str = Field(
         default="",
         max_length=LONGEST,
+        title="补字",
         description="a poem with marks, in which ？ or □ stands for a character to write",
     )
     keep_rules: bool = Field(
-        default=False, description="rhyme, tones, and no rhyme character that comes twice"
+        default=False,
+        title="遵守格律",
+        description="rhyme, tones, and no rhyme character that comes twice",
     )
+
+    @field_validator("*")
+    @classmethod
+    def _without_spaces(cls, value: Any) -> Any:
+        """Leave out spaces. A new line ends a line of the poem, and stays."""
+        if isinstance(value, str):
+            return "\n".join("".join(line.split()) for line in value.split("\n")).strip("\n")
+        return tuple(map("".join, map(str.split, value))) if isinstance(value, tuple) else value
+
+    @classmethod
+    def _refusal(cls, problem: dict[str, Any]) -> NanopoetError:
+        error = super()._refusal(problem)
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        if problem["type"] not in ("string_too_long", "too_long") or name not in cls.model_fields:
+            return error
+        most = problem["ctx"]["max_length"]
+        unit = "个" if problem["type"] == "too_long" else "个字"
+        return RefusedError(str(error), f"{chinese_name(name)}太长：最多 {most} {unit}")
+
+
+def chinese_name(field: str) -> str:
+    """Return the Chinese name of a field of a request, as the page and refusals have it."""
+    return str(Request.model_fields[field].title)

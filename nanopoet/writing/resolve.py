@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from nanopoet.common.errors import NanopoetError
 from nanopoet.common.text import LINE_ENDS
 from nanopoet.prosody.forms import FORMS, style_of
 from nanopoet.prosody.rhyme import group_names
@@ -12,10 +11,13 @@ from nanopoet.prosody.script import Script, script_of, to_script
 from nanopoet.tokens.fields import encode_request
 from nanopoet.tokens.prompts import in_known_script
 from nanopoet.tokens.tokenizer import BEGIN_ID, CONTENT_END_ID, CharTokenizer
-from nanopoet.writing.build import BLANKS, LITERAL_BLANK, Wishes, blanks_of, build
+from nanopoet.writing.build import Wishes, build
 from nanopoet.writing.catalogue import Catalogue
+from nanopoet.writing.checks import check_characters, check_known, check_lengths, unknown
 from nanopoet.writing.names import find_author, find_form, find_group, find_tune
+from nanopoet.writing.placing import LITERAL_BLANK, blanks_of
 from nanopoet.writing.predicate import Either, Predicate
+from nanopoet.writing.refused import RefusedError
 from nanopoet.writing.request import Request
 from nanopoet.writing.rules import ImpossibleError
 from nanopoet.writing.shapes import REGULAR, Shape, plain_shape
@@ -23,8 +25,6 @@ from nanopoet.writing.vocabulary import Vocabulary, vocabulary_of
 
 _TEXTS = ("opening", "draft", "acrostic", "rhyme_characters", "rhyme_from", "title")
 """Fields of a request that hold characters of the poem, and the title."""
-
-
 Cost = Callable[[Sequence[int], Sequence[int]], Sequence[float]]
 """Takes the ids of a prompt and of a word, and returns −log p of each character of the word."""
 
@@ -83,15 +83,18 @@ def resolve(
         cost: guesses how unlikely the model finds a keyword; by default each is alike.
 
     Raises:
-        NanopoetError: no poem can be so. It says why, and names the nearest that would go.
+        RefusedError: no poem can be so. It says why, and names the nearest that would go.
     """
     end_id = BEGIN_ID if catalogue is None else CONTENT_END_ID
     style, shapes, script = _form(request, catalogue)
     given, notes = _in_script(request, tokenizer, script)
-    author = _author(request.author, catalogue)
+    author = _author(request.author, catalogue, script if request.form else None)
+    if author != request.author:
+        notes = (Note("author", request.author, author), *notes)
     if request.title and catalogue is None:
-        raise NanopoetError(
-            "a pretrained model takes no title: give the folder of a finetuned model, or a keyword"
+        raise RefusedError(
+            "a pretrained model takes no title: give the folder of a finetuned model, or a keyword",
+            "预训练模型不支持题目：请换用微调后的模型，或改填必含词语",
         )
     if catalogue is None:
         prompt = [BEGIN_ID]
@@ -144,18 +147,22 @@ def _lengths(draft: str) -> tuple[int, ...]:
             draft = draft.replace(mark, "\n")
     lengths = tuple(len(line) for line in draft.split("\n") if line)
     if not lengths:
-        raise NanopoetError("the draft has no characters: write ？ for each that shall be written")
+        raise RefusedError(
+            "the draft has no characters: write ？ for each that shall be written",
+            "补字一栏没有字：请用“？”表示每个待补的字",
+        )
     return lengths
 
 
-def _author(name: str, catalogue: Catalogue | None) -> str:
+def _author(name: str, catalogue: Catalogue | None, script: Script | None) -> str:
     if not name:
         return ""
     if catalogue is None:
-        raise NanopoetError(
-            "a pretrained model takes no author: give the folder of a finetuned model"
+        raise RefusedError(
+            "a pretrained model takes no author: give the folder of a finetuned model",
+            "预训练模型不支持作者：请换用微调后的模型",
         )
-    return find_author(name, catalogue)
+    return find_author(name, catalogue, script)
 
 
 def _in_script(
@@ -164,21 +171,17 @@ def _in_script(
     """Convert the texts of a request to the script of the corpus, and say where that changes one.
 
     Raises:
-        NanopoetError: the vocabulary lacks a character.
+        RefusedError: the vocabulary lacks a character.
     """
     script = script or _script_of_vocabulary(tokenizer)
     notes = []
 
     def convert(name: str, text: str) -> str:
-        if name == "draft" and LITERAL_BLANK in text and not _unknown(text, name, tokenizer):
+        if name == "draft" and LITERAL_BLANK in text and not unknown(text, name, tokenizer):
             return text
         ways = [to_script(text, script) if script else text, in_known_script(text, tokenizer)]
-        known = min(ways, key=lambda way: len(_unknown(way, name, tokenizer)))
-        if missing := _unknown(known, name, tokenizer):
-            raise NanopoetError(
-                f"{name} = {text} has {'、'.join(missing)}, which the training poems lack: "
-                f"give other characters"
-            )
+        known = min(ways, key=lambda way: len(unknown(way, name, tokenizer)))
+        check_known(name, text, unknown(known, name, tokenizer))
         if known != text:
             notes.append(Note(name, text, known))
         return known
@@ -194,13 +197,6 @@ def _script_of_vocabulary(tokenizer: CharTokenizer) -> Script | None:
     return max(sorted(set(scripts)), key=scripts.count, default=None)
 
 
-def _unknown(text: str, name: str, tokenizer: CharTokenizer) -> str:
-    """Return the characters of a text that are no blanks or marks and that the vocabulary lacks."""
-    silent = LINE_ENDS if name in ("opening", "draft") else ""
-    silent += BLANKS + LITERAL_BLANK if name not in ("opening", "title") else ""
-    return "".join(c for c in tokenizer.unknown(text) if c not in silent)
-
-
 def _predicate(
     request: Request,
     tokenizer: CharTokenizer,
@@ -212,14 +208,16 @@ def _predicate(
     """Return the predicate of a request whose texts are in the script of the vocabulary."""
     vocabulary = vocabulary_of(tokenizer)
     candidates = list(REGULAR.values()) if shapes is None else list(shapes)
-    _check_lengths(request, candidates)
+    check_characters(request, vocabulary)
+    check_lengths(request, candidates)
     regular = style in {form.style for form in FORMS.values()} or not style
     if request.keep_rules and not regular:
         candidates = [shape for shape in candidates if shape.rhyming] or candidates
     if request.keep_rules and regular and not all(set(s.lengths) <= {5, 7} for s in candidates):
-        raise NanopoetError(
+        raise RefusedError(
             "keep_rules is for regular forms and tunes: give lines of 5 or of 7 characters, or a "
-            "form"
+            "form",
+            "只有绝句、律诗和词才有格律：请每句写五字或七字，或选定体裁",
         )
     wishes = Wishes(
         **{name: getattr(request, name) for name in _TEXTS[:-1]},
@@ -237,40 +235,21 @@ def _predicate(
             problems.append(problem)
     if not ways:
         what = f" for {request.form}" if request.form else ""
-        raise NanopoetError(f"no poem{what} can be so: {problems[0].problem}")
+        raise RefusedError(
+            f"no poem{what} can be so: {problems[0].english}",
+            f"没有这样的{request.form or '诗'}：{problems[0].chinese}",
+        )
     return ways[0] if len(ways) == 1 else Either(ways)
-
-
-def _check_lengths(request: Request, shapes: Sequence[Shape]) -> None:
-    """Refuse characters for lines that no shape has, and words that are longer than all lines.
-
-    Raises:
-        NanopoetError: it says how many characters would go.
-    """
-    for name, text, counts in (
-        ("acrostic", request.acrostic, {len(shape.lengths) for shape in shapes}),
-        ("rhyme_characters", request.rhyme_characters, {len(shape.rhyming) for shape in shapes}),
-    ):
-        if text and len(text) not in counts:
-            which = "line" if name == "acrostic" else "line that rhymes"
-            raise NanopoetError(
-                f"{name} = {text} has {len(text)} characters: give one for each {which}, "
-                f"{' or '.join(map(str, sorted(counts)))}"
-            )
-    longest = max(length for shape in shapes for length in shape.lengths)
-    for word in request.keywords:
-        if len(word) > longest:
-            raise NanopoetError(
-                f"keywords = {word} is longer than a line: give at most {longest} characters"
-            )
 
 
 def _group(name: str, vocabulary: Vocabulary) -> str:
     """Return a rhyme group of which the vocabulary has characters."""
     group = find_group(name, group_names())
     if group not in vocabulary.groups:
-        raise NanopoetError(
-            f"rhyme = {name} has no characters in the training poems: they have "
-            f"{'、'.join(sorted(vocabulary.groups)[:3])} and others"
+        others = "、".join(sorted(vocabulary.groups)[:3])
+        raise RefusedError(
+            f"rhyme = {name} has no characters in the training poems: they have {others} and "
+            f"others",
+            f"训练诗作里没有{group}的字：可选{others}等",
         )
     return group

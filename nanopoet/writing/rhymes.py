@@ -65,7 +65,8 @@ class Rhymes:
             if not groups:
                 lines = [line + 1 for line in shape.rhyming if labels[line] == name]
                 raise ImpossibleError(
-                    f"no rhyme group has characters for the ends of lines {_listed(lines)}"
+                    f"no rhyme group has characters for the ends of lines {_listed(lines)}",
+                    f"没有一个韵部的字够第 {'、'.join(map(str, lines))} 句押韵",
                 )
         self._start = RhymeState(viable, frozenset())
         self.domains = [
@@ -133,14 +134,16 @@ class Rhymes:
             if token in seen:
                 raise ImpossibleError(
                     f"lines {seen[token] + 1} and {line + 1} rhyme with the same character "
-                    f"{decode([token])}"
+                    f"{decode([token])}",
+                    f"第 {seen[token] + 1}、{line + 1} 句的韵脚同是“{decode([token])}”",
                 )
             seen[token] = line
         for name in self._names:
             given = [self._fixed[i] for i in self._fixed if self._labels[i] == name]
             sets = [self._vocabulary.groups_of(token) for token in given]
             if given and not frozenset.intersection(*sets):
-                raise ImpossibleError(f"{'、'.join(decode(given))} share no rhyme group")
+                listed = "、".join(decode(given))
+                raise ImpossibleError(f"{listed} share no rhyme group", f"“{listed}”不同韵")
 
     def _may_repeat(self, line: int) -> bool:
         return self._scheme[line].isupper()

@@ -11,6 +11,7 @@ from typing import Protocol
 from torch import Tensor
 
 from nanopoet.prosody.rhyme import LEVEL, OBLIQUE
+from nanopoet.writing.refused import BilingualError
 from nanopoet.writing.shapes import Shape
 from nanopoet.writing.vocabulary import Vocabulary
 
@@ -20,16 +21,8 @@ SPECIAL = (LEVEL, LEVEL, OBLIQUE, LEVEL, OBLIQUE)
 """End of a line that tradition allows instead of 平平平仄仄."""
 
 
-class ImpossibleError(Exception):
-    """A rule that no poem keeps.
-
-    Attributes:
-        problem: which rule, and why, as a sentence without its end.
-    """
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
+class ImpossibleError(BilingualError):
+    """A rule that no poem keeps: which rule, and why, as a sentence without its end."""
 
 
 class Rule(Protocol):
@@ -88,7 +81,10 @@ class Tones:
                 )
                 later.append(ways)
             if not ways:
-                raise ImpossibleError(f"line {line + 1} breaks the tones of regular verse")
+                raise ImpossibleError(
+                    f"line {line + 1} breaks the tones of regular verse",
+                    f"第 {line + 1} 句平仄不合律",
+                )
             self._open += reversed(later)
         self._masks: list[dict[int, Tensor]] = [
             {way: _mask(domain, needs[way], vocabulary.tones) for way in range(len(needs))}

@@ -73,6 +73,10 @@ class Vocabulary:
         mask[: len(SPECIAL_TOKENS)] = False
         return mask
 
+    def has_character(self, text: str) -> bool:
+        """Tell whether a text is a Chinese character that the tokenizer knows."""
+        return bool((self.mask(text) & self.han).any())
+
     def groups_of(self, token: int) -> frozenset[str]:
         """Return the rhyme groups of a token."""
         return frozenset(reading.group for reading in self.readings[token])

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import torch
 
-from nanopoet.common.errors import NanopoetError
 from nanopoet.models.base import LanguageModel
 from nanopoet.models.generate import COLDEST, evaluating, stream
 from nanopoet.models.sampling import Sampling
@@ -23,6 +22,7 @@ from nanopoet.ops.linear import packed
 from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
 from nanopoet.writing.catalogue import Catalogue
 from nanopoet.writing.particles import write_populations
+from nanopoet.writing.refused import RefusedError
 from nanopoet.writing.rejection import write_attempts
 from nanopoet.writing.request import Request
 from nanopoet.writing.resolve import Note, Plan, resolve
@@ -76,7 +76,7 @@ def write_poems(
         particles: of each poem; more are slower, and nearer to the model's own distribution.
 
     Raises:
-        NanopoetError: no poem can be so, or none was found.
+        RefusedError: no poem can be so, or none was found.
     """
     steps = iter_poems(
         model, tokenizer, catalogue, request, sampling, generator, particles=particles
@@ -213,7 +213,7 @@ def _write_some(
     """Yield a number of poems written by particles, as they grow, and whether they are finished.
 
     Raises:
-        NanopoetError: all particles of a poem died, in each try.
+        RefusedError: all particles of a poem died, in each try.
     """
     assert plan.predicate is not None
     poems: list[list[int]] = [[] for _ in range(count)]
@@ -240,7 +240,8 @@ def _write_some(
         if not left:
             yield poems, True
             return
-    raise NanopoetError(
-        f"no poem was found in {particles * sum(TRIES)} attempts: ask for less at once, or raise "
-        f"the temperature"
+    attempts = particles * sum(TRIES)
+    raise RefusedError(
+        f"no poem was found in {attempts} attempts: ask for less at once, or raise the temperature",
+        f"试了 {attempts} 次也没有写成：请减少要求，或调高温度",
     )

@@ -185,4 +185,4 @@ def test_keywords_that_do_not_fit_are_refused() -> None:
         domains = [vocabulary.han] * 4 + [vocabulary.mask("月")]
         words = [vocabulary.tokenizer.encode(word) for word in ("山水月", "日日")]
         Keywords(vocabulary, shape, domains, words, [])
-    assert "lines" in caught.value.problem
+    assert "lines" in caught.value.english
