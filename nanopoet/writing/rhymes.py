@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nanopoet.writing.rules import ImpossibleError
-from nanopoet.writing.shapes import Shape
+from nanopoet.writing.shapes import NO_RHYME, Shape
 from nanopoet.writing.vocabulary import Vocabulary, ids_of
 
 
@@ -16,7 +16,7 @@ class RhymeState(NamedTuple):
 
     Attributes:
         groups: for each rhyme, the groups that all of its characters have.
-        used: the rhyme characters so far.
+        used: the rhyme characters so far, and the end of the first line.
     """
 
     groups: tuple[frozenset[str], ...]
@@ -26,7 +26,9 @@ class RhymeState(NamedTuple):
 class Rhymes:
     """Keeps rhyme, as `Verse.rhyme` and `Verse.rhyme_distinct` judge it.
 
-    A rhyme keeps a group only as long as it has enough characters for the lines to come.
+    A rhyme keeps a group only as long as it has enough characters for the lines to come. The first
+    line may rhyme, too, where the shape does not say so (首句入韻). So its end counts as a rhyme
+    character that must not come again.
 
     Args:
         vocabulary: the rhyme groups of the characters.
@@ -34,7 +36,7 @@ class Rhymes:
         domains: masks of the characters that each slot may have.
 
     Attributes:
-        domains: the domains, without characters that cannot rhyme.
+        domains: the domains, without characters that cannot rhyme or leave later lines no rhyme.
 
     Raises:
         ImpossibleError: the domains leave no group for some rhyme, or a character comes twice.
@@ -52,7 +54,10 @@ class Rhymes:
         self._fixed = {
             line: ids_of(self._domain[line])[0] for line, count in counts.items() if count == 1
         }
-        self._check_given()
+        self._first = shape.slot(0, -1) if shape.scheme[0] == NO_RHYME else None
+        ends = [] if self._first is None else ids_of(domains[self._first])
+        opened = frozenset(ends if len(ends) == 1 else [])
+        self._check_given(opened)
         self._sizes = {
             line: {group: int((mask & domain).sum()) for group, mask in vocabulary.groups.items()}
             for line, domain in self._domain.items()
@@ -60,18 +65,16 @@ class Rhymes:
         }
         firsts = [next(i for i in self._domain if labels[i] == name) for name in self._names]
         everything = frozenset(vocabulary.groups)
-        viable = tuple(self._viable(everything, line, frozenset()) for line in firsts)
+        viable = tuple(self._viable(everything, line, opened) for line in firsts)
         for name, groups in zip(self._names, viable, strict=True):
             if not groups:
-                lines = [line + 1 for line in shape.rhyming if labels[line] == name]
-                raise ImpossibleError(
-                    f"no rhyme group has characters for the ends of lines {_listed(lines)}",
-                    f"没有一个韵部的字够第 {'、'.join(map(str, lines))} 句押韵",
-                )
-        self._start = RhymeState(viable, frozenset())
+                raise _without_rhyme([line for line in shape.rhyming if labels[line] == name])
+        self._start = RhymeState(viable, opened)
+        self._first_mask = self._leaving_rhymes(ends)
+        if ends and not self._first_mask.any():
+            raise _without_rhyme(shape.rhyming)
         self.domains = [
-            self.allowed(self._start, slot) if slot in self._line_of else domain
-            for slot, domain in enumerate(domains)
+            domain & self.allowed(self._start, slot) for slot, domain in enumerate(domains)
         ]
 
     def start(self) -> RhymeState:
@@ -79,6 +82,8 @@ class Rhymes:
 
     def allowed(self, state: Hashable, slot: int) -> Tensor:
         assert isinstance(state, RhymeState)
+        if slot == self._first:
+            return self._first_mask
         line = self._line_of.get(slot)
         if line is None:
             return self._vocabulary.han
@@ -94,6 +99,8 @@ class Rhymes:
 
     def advance(self, state: Hashable, slot: int, token: int) -> RhymeState:
         assert isinstance(state, RhymeState)
+        if slot == self._first:
+            return RhymeState(state.groups, frozenset({token}))
         line, rhyme = self._line_of.get(slot), self.rhyme_of(slot)
         if line is None or rhyme is None:
             return state
@@ -124,9 +131,13 @@ class Rhymes:
             for groups in state.groups
         )
 
-    def _check_given(self) -> None:
-        """Refuse given rhyme characters that come twice or do not rhyme."""
-        seen: dict[int, int] = {}
+    def _check_given(self, opened: frozenset[int]) -> None:
+        """Refuse given rhyme characters that come twice or do not rhyme.
+
+        Args:
+            opened: the end of the first line, if it is given and the line need not rhyme.
+        """
+        seen = dict.fromkeys(opened, 0)
         decode = self._vocabulary.tokenizer.decode
         for line, token in self._fixed.items():
             if self._may_repeat(line):
@@ -144,6 +155,22 @@ class Rhymes:
             if given and not frozenset.intersection(*sets):
                 listed = "、".join(decode(given))
                 raise ImpossibleError(f"{listed} share no rhyme group", f"“{listed}”不同韵")
+
+    def _leaving_rhymes(self, ends: Sequence[int]) -> Tensor:
+        """Return those ends of the first line after which later lines can still rhyme."""
+        left = torch.zeros_like(self._vocabulary.han)
+        left[[*ends]] = True
+        left[[*self._reserved(-1)]] = False
+        for name, groups in zip(self._names, self._start.groups, strict=True):
+            line = next(i for i in self._domain if self._labels[i] == name)
+            # Another character leaves the rhyme a group that it is not in.
+            shared = left.clone()
+            for group in groups:
+                shared &= self._vocabulary.groups[group]
+            for token in ids_of(shared):
+                if not self._viable(groups, line, frozenset({token})):
+                    left[token] = False
+        return left
 
     def _may_repeat(self, line: int) -> bool:
         return self._scheme[line].isupper()
@@ -179,5 +206,11 @@ class Rhymes:
         )
 
 
-def _listed(lines: Sequence[int]) -> str:
-    return ", ".join(map(str, lines[:-1])) + " and " * (len(lines) > 1) + str(lines[-1])
+def _without_rhyme(lines: Sequence[int]) -> ImpossibleError:
+    """Return the error for lines that cannot rhyme."""
+    *others, last = [str(line + 1) for line in lines]
+    listed = ", ".join(others) + " and " * bool(others) + last
+    return ImpossibleError(
+        f"no rhyme group has characters for the ends of lines {listed}",
+        f"没有一个韵部的字够第 {'、'.join([*others, last])} 句押韵",
+    )

@@ -94,15 +94,15 @@ def test_given_characters_that_break_the_tones_are_found_before() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["-a-a", "aa-a", "aabb", "aaa-", "aa-A"])
-@pytest.mark.parametrize("given", ["", "看"])
-def test_rhymes_accept_what_the_judge_finds_rhyming(scheme: str, given: str) -> None:
-    """Lines of one character; the last one may be given."""
+@pytest.mark.parametrize("given", [{}, {3: "看"}, {0: "光"}, {0: "光", 1: "霜"}])
+def test_rhymes_accept_what_the_judge_finds_rhyming(scheme: str, given: dict[int, str]) -> None:
+    """Lines of one character. The first line ends in no rhyme character, if it need not rhyme."""
     vocabulary, shape = make_vocabulary(RHYMES), Shape((1, 1, 1, 1), scheme)
-    domains = [vocabulary.han] * 3 + [vocabulary.mask(given) if given else vocabulary.han]
+    domains = [vocabulary.mask(given.get(line, RHYMES)) & vocabulary.han for line in range(4)]
     rule = Rhymes(vocabulary, shape, domains)
     count = 0
     for tokens in all_texts(vocabulary, 4):
-        if not domains[3][tokens[3]]:
+        if not all(domain[token] for domain, token in zip(domains, tokens, strict=True)):
             continue
         text = vocabulary.tokenizer.decode(tokens)
         rhymes = [
@@ -110,6 +110,7 @@ def test_rhymes_accept_what_the_judge_finds_rhyming(scheme: str, given: str) -> 
             for name in sorted(set(scheme.lower()) - {"-"})
         ]
         once = [c for c, letter in zip(text, scheme, strict=True) if letter.islower()]
+        once += text[0] if scheme[0] == "-" else ""
         judged = len(set(once)) == len(once) and all(share_a_group(each) for each in rhymes)
         assert accepts(rule, tokens) == judged, text
         count += judged
