@@ -55,7 +55,7 @@ def faults(text: str, style: str) -> Iterator[Fault]:
     lines = _places(text[:end])
     yield from _repeats(text, lines)
     whole = [line for line in lines if len(line) == form.length]
-    yield from _rhymes(text, [line[-1] for line in whole[1::2]])
+    yield from _rhymes(text, [line[-1] for line in whole[:1] + whole[1::2]])
     yield from _tones(text, whole)
     if own != style:
         yield Fault("form", end)
@@ -91,11 +91,18 @@ def _repeats(text: str, lines: Sequence[Sequence[int]]) -> Iterator[Fault]:
 
 
 def _rhymes(text: str, ends: Sequence[int]) -> Iterator[Fault]:
-    """Yield the ends of even lines, given by their places, that do not rhyme, or come again."""
+    """Yield the ends of even lines that do not rhyme, or come again.
+
+    Args:
+        text: the poem.
+        ends: places of the ends of the first line, which need not rhyme, and of the even lines.
+    """
     shared: frozenset[str] = frozenset()
     for number, place in enumerate(ends):
         if text[place] in (text[earlier] for earlier in ends[:number]):
             yield Fault("rhyme_distinct", place)
+        if number == 0:
+            continue
         if not (own := groups(text[place])):
             yield Fault("unknown", place)
         elif shared and not shared & own:

@@ -24,7 +24,8 @@ class Verse:
         form: its regular form by the name in the corpus; None if it has none. Then the rules from
             `rhyme` to `regulated` are not applied.
         rhyme: whether the even lines end in characters of one rhyme group.
-        rhyme_distinct: whether all even lines end in different characters.
+        rhyme_distinct: whether the first line and all even lines end in different characters. The
+            first line may rhyme, and need not (首句入韻).
         alternate: for each line, whether the tones of characters 2, 4 and 6 alternate.
         oppose: for each couplet, whether the tones of the 2nd characters are opposite (對).
         adhere: for each couplet after the first, whether the 2nd characters of its first line and
@@ -64,7 +65,7 @@ class Verse:
             lines,
             form,
             rhyme=share_a_group(ends),
-            rhyme_distinct=len(set(ends)) == len(ends),
+            rhyme_distinct=len({lines[0][-1], *ends}) == 1 + len(ends),
             alternate=tuple(map(alternates, lines)),
             oppose=tuple(map(opposes, lines[::2], lines[1::2])),
             adhere=tuple(map(adheres, lines[1::2], lines[2::2])),

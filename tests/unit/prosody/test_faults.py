@@ -100,3 +100,5 @@ def test_a_character_without_a_reading_is_named_where_it_is_judged() -> None:
 
 def test_a_rhyme_that_comes_again_is_a_fault_of_its_own() -> None:
     assert _rules(STORK_TOWER.replace("樓", "流")) == {"rhyme_distinct", "repeat"}
+    assert Fault("rhyme_distinct", 22) in [*faults(STORK_TOWER.replace("盡", "樓"), "五言绝句")]
+    assert _rules(STORK_TOWER.replace("盡", "秋")) == set()  # the first line may rhyme

@@ -63,6 +63,8 @@ def test_a_character_without_a_reading_is_not_guessed() -> None:
     [
         (STORK_TOWER.replace("樓", "城"), "rhyme", False),  # 流 尤, 城 庚
         (STORK_TOWER.replace("樓", "流"), "rhyme_distinct", False),
+        (STORK_TOWER.replace("盡", "樓"), "rhyme_distinct", False),
+        (STORK_TOWER.replace("盡", "秋"), "rhyme_distinct", True),
         (STORK_TOWER.replace("依山", "依海"), "alternate", (False, True, True, True)),
         (STORK_TOWER.replace("黃河入海", "黃月入川"), "oppose", (False, True)),
         (STORK_TOWER.replace("欲窮千里", "欲見千里"), "adhere", (False,)),
