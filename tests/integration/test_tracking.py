@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.killed import run_until
 from tests.support.params import STAGES
 from tests.support.project import Project
 from tests.support.tracking import EVAL_EVERY, assert_whole, train_until
@@ -59,9 +60,7 @@ def test_the_best_model_has_the_alias(own: Project) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_training_that_continues_has_one_run(own: Project, how: signal.Signals) -> None:
-    with train_until(own, 2 * EVAL_EVERY) as process:
-        process.send_signal(how)
-        process.communicate()
+    run_until(own, "pretrain", 2 * EVAL_EVERY, how)
     if how == signal.SIGTERM:
         assert own.tracked()[0]["status"] == "KILLED"
     done = own.run("stages.pretrain")
@@ -73,9 +72,7 @@ def test_a_training_that_continues_has_one_run(own: Project, how: signal.Signals
 def test_a_training_without_a_saved_state_continues_its_run(own: Project) -> None:
     """The run is then found by the lock of the training."""
     own.set(pretrain={"checkpoint_every": 1_000_000})
-    with train_until(own, 2 * EVAL_EVERY) as process:
-        process.kill()
-        process.communicate()
+    run_until(own, "pretrain", 2 * EVAL_EVERY, signal.SIGKILL)
     done = own.run("stages.pretrain")
     assert "continues after step" not in done.stdout, done.stderr
     [run] = own.tracked()

@@ -1,19 +1,43 @@
-"""A training that is killed and continues, beside one that nobody disturbed."""
+"""Trainings that end at a given step, as by `kill`.
+
+A test that watches the output of a training and then kills it comes too late on a busy machine: the
+training may have ended. So the training sends the signal to itself.
+
+`python -m tests.support.killed STAGE STEP SIGNAL` runs a stage of the project in this folder.
+"""
 
 import hashlib
+import os
+import runpy
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
 
-from tests.support.project import Project
+from tests.support.project import ROOT, Project
 
 
-def check_a_killed_training(project: Project, stage: str, model: str, last_line: str) -> None:
+def run_until(
+    project: Project, stage: str, step: int, how: signal.Signals
+) -> subprocess.CompletedProcess[str]:
+    """Run a training that gets a signal after a step, and wait for its end."""
+    before = dict(project.environment)
+    project.environment["PYTHONPATH"] = str(ROOT)
+    try:
+        return project.run("tests.support.killed", stage, str(step), str(int(how)))
+    finally:
+        project.environment = before
+
+
+def check_a_killed_training(project: Project, stage: str, model: str, step: int) -> None:
     """Check that a training ends with the same weights after kill -9, and not with any weights.
 
     Args:
         project: has all inputs of the stage.
         stage: the stage that trains, with the default seed.
         model: name of its model folder.
-        last_line: beginning of the line after which the training is killed.
+        step: the step after which the training is killed. It has saved a state before.
     """
 
     def weights() -> str:
@@ -27,14 +51,29 @@ def check_a_killed_training(project: Project, stage: str, model: str, last_line:
     assert project.run(f"stages.{stage}").returncode == 0
     other = weights()
     project.set(**{stage: {"seed": 2024}})
-    # The `python` of a fork server would end before the stage does.
-    with Project.at(project.folder).start(f"stages.{stage}") as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith(last_line):
-                process.send_signal(signal.SIGKILL)
-                break
-        process.communicate()
+    killed = run_until(project, stage, step, signal.SIGKILL)
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    assert weights() == other
     done = project.run(f"stages.{stage}")
     assert f"{stage}: continues after step" in done.stdout, done.stderr
     assert weights() == whole != other
+
+
+def _main(stage: str, step: int, how: int) -> None:
+    """Run a stage that sends itself a signal after a step, saved state included."""
+    from stages import training  # of the project, not of this repository
+
+    show = training.show_progress
+
+    def show_until(trainer: Any) -> Iterator[Any]:
+        for record, rates in show(trainer):
+            yield record, rates
+            if record.step == step:
+                os.kill(os.getpid(), how)
+
+    training.show_progress = show_until
+    runpy.run_module(f"stages.{stage}", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
