@@ -37,7 +37,7 @@ def main() -> None:
     keep_freed_memory()
     params = changed_params(arguments.changes)
     model, tokenizer = load_model(arguments.base)
-    take_fields(model, tokenizer, params.finetune.shape_weight)
+    take_fields(model, tokenizer, params.finetune)
     poems = read_poems("data/train.jsonl")
     train = [poem for i, poem in enumerate(poems) if i % EVERY != FIRST]
     dev = [poem for i, poem in enumerate(poems) if i % EVERY == FIRST]

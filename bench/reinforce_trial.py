@@ -9,9 +9,10 @@ to use a judge. docs/experiment-log.md is the log.
 
 import argparse
 import json
-from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from torch import Tensor
 from tqdm import tqdm
 
 from bench.trial import EVERY, FIRST, changed_params
@@ -25,12 +26,17 @@ from nanopoet.evaluation.sample_poems import sample_poems
 from nanopoet.evaluation.verse import Corpus, judge
 from nanopoet.models.checkpoint import load_model, save_model
 from nanopoet.params import reinforce_recipe
+from nanopoet.reinforcement.judge import Rule
 from nanopoet.reinforcement.rollouts import Rollout, Rollouts
 from nanopoet.reinforcement.task import reinforcing
+from nanopoet.tokens.batches import Batch
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.fields import FieldPoems
+from nanopoet.tokens.tokenizer import PADDING_ID
 from nanopoet.training.trainer import Trainer
 
+GROUP = 4
+"""Poems for one request with `--best-of`."""
 SHOWN = (
     *("form", "rhyme", "regulated", "rhyme_distinct", "repeated_characters"),
     *("distinct_2", "distinct_2_within", "copies", "parallel_middle", "reader_ngram"),
@@ -39,15 +45,25 @@ SHOWN = (
 
 
 class BestOfGroup(Rollouts):
-    """Batches from which the model learns the best poem of each group, token by token."""
+    """Batches from which the model learns the best of four poems for each request, as it is."""
 
-    def _judge(self, group: Sequence[Rollout]) -> None:
-        super()._judge(group)
-        penalties = self._params.penalties
-        costs = [sum(getattr(penalties, f.rule) for f in each.found) for each in group]
-        for place, rollout in enumerate(group):
-            chosen = place == int(np.argmin(costs))
-            rollout.advantage = np.full(len(rollout.content), float(chosen))
+    def __call__(self, step: int, rng: np.random.Generator) -> Batch:
+        """Write the poems of an update; those that are not the best of their group get no loss."""
+        batch = super().__call__(step, rng)
+        costs = np.array(self.costs).reshape(-1, GROUP)
+        chosen = costs.argmin(axis=1)[:, None] == np.arange(GROUP)
+        targets = np.where(chosen.reshape(-1, 1), batch.targets, PADDING_ID)
+        return Batch(batch.inputs, targets, figures=batch.figures)
+
+    def _draw_requests(self, rng: np.random.Generator) -> list[Rollout]:
+        drawn = [self._draw_request(rng) for _ in range(self._params.batch_size // GROUP)]
+        self.costs: list[float] = []
+        return [replace(rollout) for rollout in drawn for _ in range(GROUP)]
+
+    def _penalties(self, rollout: Rollout) -> tuple[Tensor, list[Rule]]:
+        penalties, broken = super()._penalties(rollout)
+        self.costs.append(sum(getattr(self._params.penalties, rule) for rule in broken))
+        return penalties, broken
 
 
 def main() -> None:

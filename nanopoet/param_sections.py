@@ -164,6 +164,8 @@ class FinetuneParams(_Section):
     """Characters that are learned: `all`, or those of the `content` alone."""
     shape_weight: float = Field(ge=0)
     """Weight of a second loss: whether a character, which mark, or the end comes next."""
+    rhyme_weight: float = Field(ge=0)
+    """Weight of a second loss: the rhyme group of a character before the end of a sentence."""
     max_steps: int = Field(ge=1)
     """Number of optimizer steps."""
     batch_size: int = Field(ge=1)
@@ -217,10 +219,7 @@ class ReinforceParams(_Section):
 
     penalties: PenaltyParams
     """Costs of faults against the rules."""
-    discount: float = Field(ge=0, le=1)
-    """Share of a penalty that counts for the token before, and again for the one before that. With
-    0 a token answers for itself alone."""
-    kl_weight: float = Field(ge=0)
+    kl_weight: float = Field(gt=0)
     """Weight of the divergence from the finetuned model."""
     field_dropout: float = Field(ge=0, le=1)
     """Probability to leave author, style or title out of a request, drawn for each request."""
@@ -228,8 +227,6 @@ class ReinforceParams(_Section):
     """Number of optimizer steps."""
     batch_size: int = Field(ge=1)
     """Poems per step."""
-    group_size: int = Field(ge=2)
-    """Poems for one request, which are compared; divides `batch_size`."""
     optimizer: Literal["adamw", "muon"]
     """As `pretrain.optimizer`."""
     lr: float = Field(gt=0)

@@ -123,11 +123,6 @@ def _conflicts(params: Params) -> Iterator[str]:
             f"pretrain.micro_batch_size = {pretrain.micro_batch_size} does not divide "
             f"pretrain.batch_size = {pretrain.batch_size}; change one of the two"
         )
-    if params.reinforce.batch_size % params.reinforce.group_size:
-        yield (
-            f"reinforce.group_size = {params.reinforce.group_size} does not divide "
-            f"reinforce.batch_size = {params.reinforce.batch_size}; change one of the two"
-        )
     if context >= block_size:
         yield (
             f"evaluate.context = {context} is not below pretrain.block_size = {block_size}; a "

@@ -31,7 +31,7 @@ def main() -> None:
     with distributed.process_group(lead="DVC_STAGE" in os.environ):
         keep_freed_memory()
         model, tokenizer = load_model(BASE)
-        take_fields(model, tokenizer, options.shape_weight)
+        take_fields(model, tokenizer, options)
         poems = FieldPoems.of(iter_poems("data/train.jsonl"), tokenizer)
         val = FieldPoems.of(iter_poems("data/val.jsonl"), tokenizer)
         task = finetuning(poems, val, tokenizer, model.block_size, options)

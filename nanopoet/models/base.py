@@ -19,7 +19,6 @@ from nanopoet.ops.cross_entropy import (
     EAGER_KERNELS,
     ClassLoss,
     Kernels,
-    Policy,
     linear_cross_entropy,
     softmax_gradient,
     sum_transposed,
@@ -41,18 +40,23 @@ class LanguageModel(NextTokenModel):
             the backward pass instead of keeping them.
         takes_fields: whether the model writes for an author, a style and a title, and ends a poem
             with CONTENT_END. A pretrained model continues a text, and ends a poem with BEGIN.
-        class_loss: a second training loss. It changes the gradient; the value of `loss` leaves it
-            out.
+        class_losses: second training losses. They change the gradient; the value of `loss` leaves
+            them out.
     """
 
     config: dict[str, Any]
     token_embedding: nn.Embedding
     blocks: nn.ModuleList
+    class_losses: list[ClassLoss]
     activation_checkpointing = False
     takes_fields = False
-    class_loss: ClassLoss | None = None
     generate = generate
     _compiled: tuple[Callable[..., Tensor], Kernels] | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A module list, so that they move to a device with the model.
+        self.class_losses = nn.ModuleList()  # type: ignore[assignment]
 
     @property
     def num_parameters(self) -> int:
@@ -115,14 +119,15 @@ class LanguageModel(NextTokenModel):
             return logits, None
         return logits, nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
-    def loss(self, idx: Tensor, targets: Tensor, policy: Policy | None = None) -> Tensor:
+    def loss(self, idx: Tensor, targets: Tensor, wanted: Tensor | None = None) -> Tensor:
         """Compute the loss of `forward` without holding the logits of all positions at once.
 
         Args:
             idx: (B, T) token ids.
             targets: (B, T) the ids that follow. In a model that takes fields, PADDING has no loss,
                 but counts in the mean.
-            policy: makes the gradient a policy gradient; see there. (B × T,) tensors.
+            wanted: (B, T, V) logits. The gradient then is that of the divergence from them; see
+                `linear_cross_entropy`.
 
         Returns:
             the mean cross-entropy in nats per token, (), fp32.
@@ -134,8 +139,8 @@ class LanguageModel(NextTokenModel):
             targets.flatten(),
             self._compiled[1] if self._compiled else EAGER_KERNELS,
             no_target=PADDING_ID if self.takes_fields else None,
-            class_loss=self.class_loss,
-            policy=policy,
+            class_losses=self.class_losses,
+            wanted=None if wanted is None else wanted.flatten(0, 1),
         )
 
     def compile_loss(self) -> None:

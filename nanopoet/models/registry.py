@@ -1,5 +1,6 @@
 """The architectures by name."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from nanopoet.models.base import LanguageModel
 from nanopoet.models.gpt import GPTLanguageModel
 from nanopoet.models.qwen3 import Qwen3LanguageModel
 
-ARCHITECTURES: dict[str, type[LanguageModel]] = {
+ARCHITECTURES: dict[str, Callable[..., LanguageModel]] = {
     "classic": GPTLanguageModel,
     "modern": Qwen3LanguageModel,
 }

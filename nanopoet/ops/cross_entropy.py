@@ -4,21 +4,65 @@ The logits of a batch are its largest tensor by far. For 64 × 256 tokens and 11
 take 778 MB in fp32. Nothing needs all of them at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
-def softmax_gradient(logits: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+class ClassLoss(nn.Module):
+    """A second loss: that the next token is of the right class.
+
+    It is −log of the probability that all tokens of the right class have together. The true
+    probabilities minimise it, as they minimise the cross-entropy.
+
+    Args:
+        classes: (V,) the class of each token, below S.
+        right: (S, V) whether a token is right where the target is of a class.
+        weight: of this loss, beside the cross-entropy.
+        before: ids. The loss counts for targets that come before one of these; without ids, for
+            all.
+    """
+
+    classes: Tensor
+    right: Tensor
+    before: Tensor
+
+    def __init__(
+        self, classes: Tensor, right: Tensor, weight: float, before: Sequence[int] = ()
+    ) -> None:
+        super().__init__()
+        self.weight = weight
+        self.register_buffer("classes", classes, persistent=False)
+        self.register_buffer("right", right, persistent=False)
+        self.register_buffer("before", torch.tensor(before, dtype=torch.long), persistent=False)
+
+    def rows(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return `right`, and the class (N,) and weight (N,) of targets that follow one another."""
+        counts = torch.ones_like(targets, dtype=torch.bool)
+        if len(self.before):
+            counts = (targets.roll(-1)[:, None] == self.before).any(dim=1)
+        return self.right, self.classes[targets], self.weight * counts
+
+
+def softmax_gradient(
+    logits: Tensor,
+    targets: Tensor,
+    scale: float,
+    class_rows: Sequence[tuple[Tensor, Tensor, Tensor]] = (),
+) -> tuple[Tensor, Tensor]:
     """Compute the cross-entropy of R rows together with its gradient.
+
+    With p the probabilities, P the probability of all right tokens of a row, and w its weight, a
+    class loss adds w p (1 − 1/P) to the gradient of a right token and w p to that of any other.
 
     Args:
         logits: (R, V).
         targets: (R,) ids.
         scale: weight of a row's loss in the total.
+        class_rows: what `ClassLoss.rows` returns, for these rows.
 
     Returns:
         losses (R,), fp32, in nats, unscaled; gradient of the scaled total by the logits, (R, V),
@@ -29,9 +73,37 @@ def softmax_gradient(logits: Tensor, targets: Tensor, scale: float) -> tuple[Ten
     shares = torch.exp(x - largest)
     total = shares.sum(dim=1, keepdim=True)
     losses = largest + total.log() - x.gather(1, at)  # (R, 1)
-    gradient = (shares * (scale / total)).to(logits.dtype)
-    gradient.scatter_(1, at, (torch.expm1(-losses) * scale).to(logits.dtype))
+    own = torch.expm1(-losses)
+    if not class_rows:
+        gradient = (shares * (scale / total)).to(logits.dtype)
+    else:
+        shares = shares / total
+        factor = torch.ones_like(shares)
+        for right, classes, weights in class_rows:
+            is_right = right[classes]  # (R, V)
+            together = (shares * is_right).sum(dim=1, keepdim=True).clamp(min=1e-6)
+            factor = factor + weights[:, None] * (1 - is_right / together)
+        gradient = (shares * factor * scale).to(logits.dtype)
+        own = own + torch.exp(-losses) * (factor.gather(1, at) - 1)
+    gradient.scatter_(1, at, (own * scale).to(logits.dtype))
     return losses.squeeze(1), gradient
+
+
+def divergence_gradient(logits: Tensor, wanted: Tensor, scale: float) -> Tensor:
+    """Compute the gradient of KL(softmax(logits) ‖ softmax(wanted)) by the logits.
+
+    Args:
+        logits: (R, V).
+        wanted: (R, V).
+        scale: weight of a row's divergence in the total.
+
+    Returns:
+        (R, V), in the dtype of the logits.
+    """
+    own = logits.float().log_softmax(dim=1)
+    gap, shares = own - wanted.float().log_softmax(dim=1), own.exp()
+    mean = (shares * gap).sum(dim=1, keepdim=True)
+    return (shares * (gap - mean) * scale).to(logits.dtype)
 
 
 def sum_transposed(parts: list[Tensor]) -> Tensor:
@@ -45,79 +117,12 @@ def sum_transposed(parts: list[Tensor]) -> Tensor:
 class Kernels(NamedTuple):
     """Functions of the loss besides its matmuls: as written here, or compiled."""
 
-    softmax_gradient: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]] = softmax_gradient
+    softmax_gradient: Callable[..., tuple[Tensor, Tensor]] = softmax_gradient
     sum_transposed: Callable[[list[Tensor]], Tensor] = sum_transposed
 
 
 EAGER_KERNELS = Kernels()
 """The functions as written here."""
-
-
-class ClassLoss(NamedTuple):
-    """A second loss: that the next token is of the right class.
-
-    It is −log of the probability that the tokens of the target's class have together.
-
-    Attributes:
-        tokens: each is a class of its own; all other tokens are one class.
-        weight: of this loss, beside the cross-entropy.
-    """
-
-    tokens: tuple[int, ...]
-    weight: float
-
-
-class Policy(NamedTuple):
-    """Weights of rows that make the gradient of the cross-entropy a policy gradient.
-
-    Rows are tokens that the model has drawn itself. An update then raises the probability of those
-    with a positive advantage, and keeps the model near another one, by the divergence
-    KL(model ‖ reference). For tokens that are drawn from the model, the gradient of the divergence
-    is that of the cross-entropy times (cross-entropy − reference).
-
-    Attributes:
-        advantages: (N,) how much better than usual what follows from the token was. 1 in all rows,
-            with a KL weight of 0, makes it the plain cross-entropy.
-        reference: (N,) cross-entropy of each token under the other model, in nats.
-        kl_weights: (N,) weight of the divergence.
-    """
-
-    advantages: Tensor
-    reference: Tensor
-    kl_weights: Tensor
-
-    def weights(self, losses: Tensor, rows: slice) -> Tensor:
-        """Compute the weights (R,) of the gradients of rows with cross-entropies `losses` (R,)."""
-        excess = losses - self.reference[rows]
-        return self.advantages[rows] + self.kl_weights[rows] * excess
-
-
-def add_class_gradient(
-    gradient: Tensor, targets: Tensor, class_loss: ClassLoss, scale: float
-) -> None:
-    """Add the gradient of a second loss to the gradient of the cross-entropy, in place.
-
-    With p the probabilities, o the target of a row, P the probability of all `tokens`, and w the
-    weight, the second loss has the gradient w (p − o) if the target is one of `tokens`. Else it is
-    w p for `tokens`, and −w p P / (1 − P) for all others.
-
-    Args:
-        gradient: (R, V), `scale` × (p − o).
-        targets: (R,) ids.
-        class_loss: the second loss.
-        scale: weight of a row's loss in the total.
-    """
-    tokens, weight = class_loss
-    columns = torch.stack([gradient[:, token] for token in tokens], dim=1)
-    alone = torch.stack([targets == token for token in tokens]).any(dim=0)
-    share = (columns.float().sum(dim=1) / scale).clamp(0, 1 - 1e-6)
-    less = torch.where(alone, 0, weight * share / (1 - share))
-    gradient *= torch.where(alone, 1 + weight, 1 - less)[:, None].to(gradient.dtype)
-    for column, token in zip(columns.unbind(dim=1), tokens, strict=True):
-        gradient[:, token] = column * (1 + weight)
-    at = targets[:, None]
-    own = gradient.gather(1, at) - (less * scale)[:, None].to(gradient.dtype)
-    gradient.scatter_(1, at, own)
 
 
 def linear_cross_entropy(
@@ -127,8 +132,8 @@ def linear_cross_entropy(
     targets: Tensor,
     kernels: Kernels = EAGER_KERNELS,
     no_target: int | None = None,
-    class_loss: ClassLoss | None = None,
-    policy: Policy | None = None,
+    class_losses: Iterable[ClassLoss] = (),
+    wanted: Tensor | None = None,
 ) -> Tensor:
     """Compute the mean cross-entropy, in nats and fp32, of softmax(x Wᵀ + b).
 
@@ -147,12 +152,14 @@ def linear_cross_entropy(
         targets: (N,) ids.
         kernels: the functions besides matmuls.
         no_target: the id whose rows have loss 0. They count in the mean.
-        class_loss: a second loss. The gradient has it, but the returned value does not, so that
-            values compare with those of other trainings.
-        policy: weights of the rows' gradients; the returned value does not have them either.
+        class_losses: second losses. The gradient has them, but the returned value does not, so
+            that values compare with those of other trainings.
+        wanted: (N, V) logits of a distribution for each row. The gradient then is that of the
+            divergence KL(softmax(x Wᵀ + b) ‖ softmax(wanted)) instead.
     """
+    rows = [each.rows(targets) for each in class_losses]
     loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        x, weight, bias, targets, kernels, no_target, class_loss, policy
+        x, weight, bias, targets, kernels, no_target, rows, wanted
     )
     return loss
 
@@ -184,8 +191,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         targets: Tensor,
         kernels: Kernels,
         no_target: int | None,
-        class_loss: ClassLoss | None,
-        policy: Policy | None,
+        class_rows: list[tuple[Tensor, Tensor, Tensor]],
+        wanted: Tensor | None,
     ) -> Tensor:
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
@@ -204,11 +211,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     logits += bias.to(dtype)
                 if excess:
                     logits[:, size:] = float("-inf")
-                loss, gradient = kernels.softmax_gradient(logits, targets[part], 1 / len(x))
-                if class_loss is not None:
-                    add_class_gradient(gradient, targets[part], class_loss, 1 / len(x))
-                if policy is not None:
-                    gradient *= policy.weights(loss, part)[:, None].to(gradient.dtype)
+                loss, gradient = kernels.softmax_gradient(
+                    logits,
+                    targets[part],
+                    1 / len(x),
+                    [
+                        (F.pad(right, (0, excess)), classes[part], weights[part])
+                        for right, classes, weights in class_rows
+                    ],
+                )
+                if wanted is not None:
+                    divergence = divergence_gradient(logits[:, :size], wanted[part], 1 / len(x))
+                    gradient = F.pad(divergence, (0, excess))
                 if no_target is not None:
                     without = targets[part] == no_target
                     loss = loss.masked_fill(without, 0)

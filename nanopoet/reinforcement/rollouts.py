@@ -1,4 +1,4 @@
-"""Batches of poems that the model writes itself, and what an update learns from each token."""
+"""Batches of poems that the model writes itself, and what it should have written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,21 +6,22 @@ from statistics import fmean
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from nanopoet.common.device import Precision, autocast
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.types import Array
 from nanopoet.corpus.poems import Poem
+from nanopoet.evaluation.variety import distinct_pairs
 from nanopoet.models.base import LanguageModel
 from nanopoet.ops.linear import packed
 from nanopoet.param_sections import PenaltyParams, ReinforceParams
-from nanopoet.prosody.faults import Fault, faults
 from nanopoet.prosody.forms import regular_style
-from nanopoet.reinforcement.returns import advantages, returns
+from nanopoet.reinforcement.judge import Judge, Rule
 from nanopoet.tokens.batches import Batch, count_characters
 from nanopoet.tokens.fields import FIELDS, encode_request
-from nanopoet.tokens.tokenizer import BEGIN_ID, PADDING_ID, CharTokenizer
+from nanopoet.tokens.tokenizer import PADDING_ID, CharTokenizer
 
 
 @dataclass
@@ -28,22 +29,23 @@ class Rollout:
     """A poem that the model writes.
 
     Attributes:
-        style: the form that is asked for; empty for any.
+        style: the form that is asked for; empty for none.
         request: ids of the request.
         content: ids of the poem, with the token that ends it, unless it was cut.
-        found: its faults.
-        advantage: of each token of the content, (L,).
     """
 
     style: str
     request: list[int]
     content: list[int]
-    found: Sequence[Fault] = ()
-    advantage: Array | None = None
+
+    @property
+    def places(self) -> slice:
+        """Places of a row at which the content is the target."""
+        return slice(len(self.request) - 1, len(self.request) - 1 + len(self.content))
 
 
 class Rollouts:
-    """Batches of poems that the model writes, in groups for one request each.
+    """Batches of poems that the model writes, each for a request of its own.
 
     Args:
         model: writes the poems, and is trained on them.
@@ -78,28 +80,34 @@ class Rollouts:
             )
         self._by_style = list(by_style.values())
         self._params, self._precision = params, precision
+        self._judge = Judge(tokenizer)
 
     def __call__(self, step: int, rng: np.random.Generator) -> Batch:
         """Write the poems of an update, judge them, and return them as rows."""
         del step  # the random numbers differ from step to step
-        size, groups = self._params.group_size, []
-        for _ in range(self._params.batch_size // size):
-            style, request = self._draw_request(rng)
-            groups.append([Rollout(style, request, []) for _ in range(size)])
-        rollouts = [rollout for group in groups for rollout in group]
+        rollouts = self._draw_requests(rng)
         self._write(rollouts, int(rng.integers(2**63)))
-        for group in groups:
-            self._judge(group)
-        inputs, targets, gains = _rows(rollouts)
-        reference = self._score(inputs, targets)
-        kl_weights = np.full_like(reference, self._params.kl_weight)
-        figures = reward_figures([r.found for r in rollouts], self._params.penalties) | {
-            "length": fmean(len(rollout.content) for rollout in rollouts),
-            "loss_reference": float(reference.sum() / count_characters(targets)),
+        inputs, targets = _rows(rollouts)
+        wanted = self._reference_logits(inputs)
+        reference_loss = _sum_losses(wanted, targets) / count_characters(targets)
+        found = []
+        for logits, rollout in zip(wanted, rollouts, strict=True):
+            penalties, broken = self._penalties(rollout)
+            logits[rollout.places] -= penalties / self._params.kl_weight
+            found.append(broken)
+        texts = [self._tokenizer.decode_poem(r.request + r.content) for r in rollouts]
+        figures = reward_figures(found, self._params.penalties) | {
+            "length": fmean(map(len, texts)),
+            "distinct_2": distinct_pairs(texts) or 0.0,
+            "loss_reference": reference_loss,
         }
-        return Batch(inputs, targets, (gains, reference, kl_weights), figures)
+        return Batch(inputs, targets, wanted.numpy(), figures)
 
-    def _draw_request(self, rng: np.random.Generator) -> tuple[str, list[int]]:
+    def _draw_requests(self, rng: np.random.Generator) -> list[Rollout]:
+        """Draw what is asked for in an update."""
+        return [self._draw_request(rng) for _ in range(self._params.batch_size)]
+
+    def _draw_request(self, rng: np.random.Generator) -> Rollout:
         """Draw a form, a training poem in it, and which of its fields are left out."""
         poems = self._by_style[rng.integers(len(self._by_style))]
         poem = poems[rng.integers(len(poems))]
@@ -113,8 +121,8 @@ class Rollouts:
         # A long title would leave no space for the poem.
         for asked in (fields, fields | {"title": ""}):
             if len(request := encode_request(self._tokenizer, **asked)) <= space:
-                return asked.get("style", ""), request
-        return "", encode_request(self._tokenizer)
+                return Rollout(asked.get("style", ""), request, [])
+        return Rollout("", encode_request(self._tokenizer), [])
 
     def _write(self, rollouts: Sequence[Rollout], seed: int) -> None:
         """Write all poems together."""
@@ -134,38 +142,34 @@ class Rollouts:
                 content = content[: content.index(self._model.stop_id) + 1]
             rollout.content = content
 
-    def _judge(self, group: Sequence[Rollout]) -> None:
-        """Find the faults of poems for one request, and compare what their tokens earn."""
-        params = self._params
-        for rollout in group:
-            text = self._tokenizer.decode_poem([BEGIN_ID, *rollout.content])
-            rollout.found = list(faults(text, rollout.style))
-        earned = [
-            returns(each.found, len(each.content), params.penalties, params.discount)
-            for each in group
-        ]
-        for rollout, advantage in zip(group, advantages(earned), strict=True):
-            rollout.advantage = advantage
-
     @torch.no_grad()
-    def _score(self, inputs: Array, targets: Array) -> Array:
-        """Compute the cross-entropy of targets under the reference, (B, T), 0 for PADDING."""
-        device = self._model.token_embedding.weight.device
+    def _reference_logits(self, inputs: Array) -> Tensor:
+        """Compute the logits of the reference for ids (B, T) → (B, T, V), fp32, on the CPU."""
+        device = self._reference.token_embedding.weight.device
         with packed(self._reference), autocast(device, self._precision):
-            losses = self._reference.token_losses(
-                torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device)
-            )
-        return losses.cpu().numpy()
+            hidden = self._reference.hidden(torch.from_numpy(inputs).to(device))
+            return torch.stack([self._reference.lm_head(row).float().cpu() for row in hidden])
+
+    def _penalties(self, rollout: Rollout) -> tuple[Tensor, list[Rule]]:
+        """Compute what each token would cost at each place, (L, V), and the rules broken."""
+        content, costs = rollout.content, self._params.penalties.model_dump()
+        penalties = torch.zeros(len(content), self._tokenizer.vocab_size)
+        broken = []
+        for rule, place, tokens in self._judge.breaches(content, rollout.style):
+            penalties[place].add_(tokens, alpha=costs[rule])
+            if tokens[content[place]]:
+                broken.append(rule)
+        return penalties, broken
 
 
-def reward_figures(poems: Sequence[Sequence[Fault]], penalties: PenaltyParams) -> dict[str, float]:
+def reward_figures(poems: Sequence[Sequence[Rule]], penalties: PenaltyParams) -> dict[str, float]:
     """Compute the mean reward of poems, and the part of each rule.
 
     Args:
-        poems: the faults of each poem.
+        poems: the rules that each poem breaks, as often as it breaks them.
         penalties: of each fault.
     """
-    rules = [fault.rule for found in poems for fault in found]
+    rules = [rule for broken in poems for rule in broken]
     parts = {
         f"reward_{rule}": 0.0 - penalty * rules.count(rule) / len(poems)  # type: ignore[arg-type]
         for rule, penalty in penalties.model_dump().items()
@@ -173,15 +177,23 @@ def reward_figures(poems: Sequence[Sequence[Fault]], penalties: PenaltyParams) -
     return {"reward": sum(parts.values()), **parts}
 
 
-def _rows(rollouts: Sequence[Rollout]) -> tuple[Array, Array, Array]:
-    """Lay poems out as rows, one each: inputs, targets and advantages, (B, T)."""
-    size = max(len(rollout.request) + len(rollout.content) for rollout in rollouts) - 1
+def _rows(rollouts: Sequence[Rollout]) -> tuple[Array, Array]:
+    """Lay poems out as rows, one each: inputs and targets, (B, T)."""
+    size = max(rollout.places.stop for rollout in rollouts)
     inputs = np.full((len(rollouts), size), PADDING_ID, dtype=np.int64)
     targets = np.full_like(inputs, PADDING_ID)
-    gains = np.zeros(inputs.shape, dtype=np.float32)
     for row, rollout in enumerate(rollouts):
-        end = len(rollout.request) + len(rollout.content) - 1
-        inputs[row, :end] = [*rollout.request, *rollout.content][:-1]
-        content = slice(len(rollout.request) - 1, end)
-        targets[row, content], gains[row, content] = rollout.content, rollout.advantage
-    return inputs, targets, gains
+        inputs[row, : rollout.places.stop] = [*rollout.request, *rollout.content][:-1]
+        targets[row, rollout.places] = rollout.content
+    return inputs, targets
+
+
+def _sum_losses(logits: Tensor, targets: Array) -> float:
+    """Sum the cross-entropies of targets (B, T) under logits (B, T, V), without PADDING."""
+    losses = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1),
+        torch.from_numpy(targets).flatten(),
+        ignore_index=PADDING_ID,
+        reduction="sum",
+    )
+    return losses.item()

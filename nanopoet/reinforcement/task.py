@@ -24,9 +24,8 @@ def reinforcing(
 ) -> Task:
     """Return the task to write poems by the rules of regular verse.
 
-    A copy of the model, as it is now, becomes the reference near which it stays. The embedding and
-    the output layer, which know the characters, are not trained: the gradient of a few poems says
-    little of a rare character.
+    A copy of the model, as it is now, becomes the reference near which it stays. The embedding is
+    not trained: the few poems of an update say little of a rare character.
 
     Args:
         model: takes fields; on the device on which it is trained.
@@ -41,8 +40,7 @@ def reinforcing(
         NanopoetError: no training poem is in a regular form.
     """
     reference = deepcopy(model).eval().requires_grad_(False)
-    for layer in (model.token_embedding, model.lm_head):
-        layer.requires_grad_(False)
+    model.token_embedding.requires_grad_(False)
     return Task(
         "reinforce",
         batches(model, reference, tokenizer, train, params, precision),

@@ -20,14 +20,14 @@ class Batch(NamedTuple):
     Attributes:
         inputs: (B, T) ids, int64.
         targets: (B, T) ids, int64.
-        policy: advantages, reference and KL weights of the targets, each (B, T) float32, as
-            `nanopoet.ops.cross_entropy.Policy` explains; without it each target counts alike.
+        wanted: (B, T, V) float32, logits of the distribution that the model shall approach at each
+            place; without them it learns the targets.
         figures: name → figure of this batch, for the history of the training.
     """
 
     inputs: Array
     targets: Array
-    policy: tuple[Array, Array, Array] | None = None
+    wanted: Array | None = None
     figures: Mapping[str, float] = {}
 
 

@@ -30,7 +30,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.models.base import LanguageModel
-from nanopoet.ops.cross_entropy import Policy
 
 TIMEOUT = timedelta(minutes=10)
 """Time to wait for a process that does not answer, for example because its machine is gone."""
@@ -200,10 +199,9 @@ class Loss(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, idx: Tensor, targets: Tensor, *policy: Tensor) -> Tensor:
-        """Compute the mean loss in nats per token, (); `Batch` explains the (B, T) arguments."""
-        weights = Policy(*(each.flatten() for each in policy)) if policy else None
-        return self.model.loss(idx, targets, weights)
+    def forward(self, idx: Tensor, targets: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Compute the mean loss in nats per token, (); `Batch` explains the arguments."""
+        return self.model.loss(idx, targets, wanted)
 
 
 def data_parallel(model: LanguageModel) -> nn.Module:

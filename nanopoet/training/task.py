@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from nanopoet.common.text import LINE_ENDS
 from nanopoet.common.types import Array
 from nanopoet.models.base import LanguageModel
-from nanopoet.ops.cross_entropy import ClassLoss
 from nanopoet.param_sections import FinetuneParams, PretrainParams, RequestParams
 from nanopoet.tokens.batches import Batches, WindowBatches, check_length, even_windows
 from nanopoet.tokens.fields import FieldBatches, FieldPoems, encode_request, field_windows
@@ -20,6 +18,7 @@ from nanopoet.tokens.tokenizer import (
     SPECIAL_TOKENS,
     CharTokenizer,
 )
+from nanopoet.training.class_losses import rhyme_loss, shape_loss
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,10 @@ def pretraining(
     )
 
 
-def take_fields(model: LanguageModel, tokenizer: CharTokenizer, shape_weight: float) -> None:
+def take_fields(model: LanguageModel, tokenizer: CharTokenizer, params: FinetuneParams) -> None:
     """Make a pretrained model one that takes fields, before it is finetuned.
 
-    A second loss asks where a line ends, with which mark, and where the poem ends.
+    Second losses ask where a line ends, with which mark, and in which rhyme.
 
     BEGIN begins a poem and ends the one before. No training text has the other special tokens. So
     CONTENT starts as a copy of BEGIN where poems begin, and CONTENT_END where they end.
@@ -82,13 +81,13 @@ def take_fields(model: LanguageModel, tokenizer: CharTokenizer, shape_weight: fl
     Args:
         model: is changed in place.
         tokenizer: its vocabulary.
-        shape_weight: weight of the second loss; 0 leaves it out.
+        params: the weights of the second losses; 0 leaves one out.
     """
     model.takes_fields = True
-    if shape_weight > 0:
-        marks = [mark for mark in LINE_ENDS if not tokenizer.unknown(mark)]
-        ids = tokenizer.encode("".join(marks))
-        model.class_loss = ClassLoss((*ids, CONTENT_END_ID), shape_weight)
+    losses = ((shape_loss, params.shape_weight), (rhyme_loss, params.rhyme_weight))
+    for make, weight in losses:
+        if weight > 0:
+            model.class_losses.append(make(tokenizer, weight))
     content = SPECIAL_TOKENS.index(CONTENT)
     with torch.no_grad():
         model.token_embedding.weight[content] = model.token_embedding.weight[BEGIN_ID]

@@ -158,7 +158,7 @@ class Trainer:
         with torch.random.fork_rng(cuda):
             # Dropout draws from the global generator and takes no other.
             torch.manual_seed(int(rng.integers(2**63)) + distributed.rank())
-            rows = batch.inputs, targets, *(batch.policy or ())
+            rows = [batch.inputs, targets] + ([] if batch.wanted is None else [batch.wanted])
             losses = self._accumulate(*(self._tensor(each[self._share]) for each in rows))
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
@@ -211,7 +211,7 @@ class Trainer:
         """Accumulate the gradient of the mean loss over (B, T), averaged over all processes.
 
         Args:
-            rows: inputs, targets and policy of a batch, each (B, T).
+            rows: inputs and targets of a batch, (B, T), and what is wanted, (B, T, V).
 
         Returns:
             the part of the loss that each micro-batch adds, in nats per token.

@@ -7,6 +7,7 @@ training may have ended. So the training sends the signal to itself.
 """
 
 import hashlib
+import importlib
 import os
 import runpy
 import signal
@@ -61,8 +62,7 @@ def check_a_killed_training(project: Project, stage: str, model: str, step: int)
 
 def _main(stage: str, step: int, how: int) -> None:
     """Run a stage that sends itself a signal after a step, saved state included."""
-    from stages import training  # of the project, not of this repository
-
+    training: Any = importlib.import_module("stages.training")  # of the project
     show = training.show_progress
 
     def show_until(trainer: Any) -> Iterator[Any]:

@@ -38,7 +38,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "reinforce": {
         "max_steps": 6,
         "batch_size": 8,
-        "group_size": 4,
         "warmup_steps": 1,
         "eval_every": 2,
         "eval_windows": 4,

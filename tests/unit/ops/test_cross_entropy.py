@@ -5,8 +5,6 @@ import torch.nn.functional as F
 from nanopoet.ops import cross_entropy
 from nanopoet.ops.cross_entropy import (
     ClassLoss,
-    Policy,
-    add_class_gradient,
     linear_cross_entropy,
     softmax_gradient,
     token_cross_entropy,
@@ -74,66 +72,78 @@ def test_the_logits_of_all_rows_never_exist_at_once() -> None:
     assert max(parts) == 1024
 
 
-def test_the_second_loss_asks_for_the_class_of_the_target() -> None:
+@pytest.mark.parametrize("multiple", [1, 8])
+@pytest.mark.parametrize("before", [(), (3, 4)])
+def test_a_class_loss_asks_for_the_class_of_the_target(
+    monkeypatch: pytest.MonkeyPatch, multiple: int, before: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(cross_entropy, "logits_multiple", lambda _: multiple)
     torch.manual_seed(0)
     x, weight = torch.randn(40, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
-    targets = torch.arange(40) % 9
-    tokens, strength = (2, 7, 5), 2.5
-    value = linear_cross_entropy(
-        x, weight, None, targets, no_target=1, class_loss=ClassLoss(tokens, strength)
-    )
+    targets = torch.randint(9, (40,))
+    classes = torch.tensor([0, 0, 1, 1, 2, 2, 2, 0, 0])
+    right = torch.tensor([[c == 0 for c in classes], [c > 0 for c in classes], [True] * 9])
+    first = ClassLoss(classes, right, 2.5, before)
+    value = linear_cross_entropy(x, weight, None, targets, no_target=1, class_losses=[first])
     p = (x @ weight.t()).softmax(dim=1)
-    others = 1 - p[:, tokens].sum(dim=1)
-    own = p.gather(1, targets[:, None])[:, 0]
-    of_class = torch.where(torch.isin(targets, torch.tensor(tokens)), own, others)
+    of_class = (p * right[classes[targets]]).sum(dim=1)
     counts = targets != 1
-    plain = -(own.log() * counts).sum() / 40
+    asked = torch.tensor([not before or int(t) in before for t in [*targets[1:], targets[0]]])
+    plain = -(p.gather(1, targets[:, None])[:, 0].log() * counts).sum() / 40
     assert value.item() == pytest.approx(plain.item())
-    both = plain - strength * (of_class.log() * counts).sum() / 40
+    both = plain - 2.5 * (of_class.log() * counts * asked).sum() / 40
     for found, wanted in zip(
         torch.autograd.grad(value, [x, weight]), torch.autograd.grad(both, [x, weight]), strict=True
     ):
         torch.testing.assert_close(found, wanted)
 
 
-def test_the_second_loss_is_finite_where_the_class_is_all_but_impossible() -> None:
-    """All of the probability is on the classes of their own, and the target is none of them."""
-    gradient = torch.tensor([[1.0, -1.0, 0.0]])
-    add_class_gradient(gradient, torch.tensor([1]), ClassLoss((0,), 4.0), 1.0)
-    assert gradient.isfinite().all()
-    assert gradient[0, 0] == 5
+def test_class_losses_add_up() -> None:
+    torch.manual_seed(0)
+    x, targets = torch.randn(6, 9), torch.arange(6)
+    classes, right = torch.arange(9) % 2, (torch.arange(9) % 2 == torch.arange(2)[:, None])
+    one, two = (ClassLoss(classes, right, weight) for weight in (1.0, 2.0))
+    together = ClassLoss(classes, right, 3.0)
+    _, found = softmax_gradient(x, targets, 1.0, [one.rows(targets), two.rows(targets)])
+    _, wanted = softmax_gradient(x, targets, 1.0, [together.rows(targets)])
+    torch.testing.assert_close(found, wanted)
 
 
-def test_a_policy_weights_the_gradient_and_not_the_value() -> None:
+def test_a_class_loss_is_finite_where_the_class_is_all_but_impossible() -> None:
+    classes = torch.tensor([0, 1])
+    rows = ClassLoss(classes, torch.eye(2, dtype=torch.bool), 4.0).rows(torch.tensor([1]))
+    _, gradient = softmax_gradient(torch.tensor([[1e4, -1e4]]), torch.tensor([1]), 1.0, [rows])
+    assert gradient.tolist() == [[5.0, -1.0]]
+
+
+def test_what_is_wanted_instead_of_the_targets_decides_the_gradient_and_not_the_value() -> None:
+    """The gradient is that of the divergence, as autograd computes it."""
     torch.manual_seed(0)
     x, weight = torch.randn(40, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
-    targets, gains = torch.randint(9, (40,)), torch.randn(40)
-    policy = Policy(gains, torch.zeros(40), torch.zeros(40))
-    value = linear_cross_entropy(x, weight, None, targets, no_target=1, policy=policy)
-    losses = F.cross_entropy(x @ weight.t(), targets, reduction="none") * (targets != 1)
+    targets, wanted = torch.randint(9, (40,)), torch.randn(40, 9)
+    value = linear_cross_entropy(x, weight, None, targets, no_target=1, wanted=wanted)
+    own, counts = (x @ weight.t()).log_softmax(dim=1), (targets != 1).float()
+    losses = F.nll_loss(own, targets, reduction="none") * counts
     assert value.item() == pytest.approx(losses.mean().item())
-    expected = (losses * gains).mean()
-    for found, wanted in zip(
+    gap = own - wanted.log_softmax(dim=1)
+    divergence = ((own.exp() * gap).sum(dim=1) * counts).mean()
+    for found, expected in zip(
         torch.autograd.grad(value, [x, weight]),
-        torch.autograd.grad(expected, [x, weight]),
+        torch.autograd.grad(divergence, [x, weight]),
         strict=True,
     ):
-        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(found, expected)
 
 
-def test_the_gradient_of_the_divergence_is_its_mean_over_drawn_tokens() -> None:
-    """Each token of the vocabulary is a row, weighted by its probability, so nothing is drawn."""
+@pytest.mark.parametrize("multiple", [1, 8])
+def test_a_model_that_is_as_wanted_stays(monkeypatch: pytest.MonkeyPatch, multiple: int) -> None:
+    monkeypatch.setattr(cross_entropy, "logits_multiple", lambda _: multiple)
     torch.manual_seed(0)
-    vocabulary, reference = 9, torch.randn(9).log_softmax(dim=0)
-    x, weight = torch.randn(1, 4), torch.randn(vocabulary, 4, requires_grad=True)
-    own = (x @ weight.t()).log_softmax(dim=1)[0]
-    [wanted] = torch.autograd.grad((own.exp() * (own - reference)).sum(), weight)
-    policy = Policy(torch.zeros(vocabulary), -reference, own.detach().exp())
-    value = linear_cross_entropy(
-        x.expand(vocabulary, 4), weight, None, torch.arange(vocabulary), policy=policy
-    )
-    [found] = torch.autograd.grad(value * vocabulary, weight)
-    torch.testing.assert_close(found, wanted)
+    x, weight = torch.randn(6, 4, requires_grad=True), torch.randn(9, 4)
+    wanted = (x @ weight.t()).detach() + 3.0
+    loss = linear_cross_entropy(x, weight, None, torch.arange(6), wanted=wanted)
+    [gradient] = torch.autograd.grad(loss, x)
+    torch.testing.assert_close(gradient, torch.zeros_like(x))
 
 
 def test_a_layer_that_is_not_trained_gets_no_gradient() -> None:

@@ -44,7 +44,7 @@ def _finetuned(
     model = build_model(tokenizer.vocab_size, params.pretrain)
     task = pretraining(tokens, tokens, tokenizer, params.pretrain)
     list(Trainer(model, task, tokenizer, params.pretrain))
-    take_fields(model, tokenizer, params.finetune.shape_weight)
+    take_fields(model, tokenizer, params.finetune)
     encoded = FieldPoems.of(POEMS, tokenizer)
     task = finetuning(encoded, encoded, tokenizer, model.block_size, params.finetune)
     return Trainer(model, task, tokenizer, finetune_recipe(params.pretrain, params.finetune))
@@ -100,15 +100,15 @@ def test_a_restored_finetuning_ends_with_the_same_weights(
     assert whole.records == last.records
 
 
-def test_the_second_loss_has_marks_and_the_end_as_classes_of_their_own() -> None:
+@pytest.mark.parametrize(("shape", "rhyme"), [(0.0, 0.0), (2.0, 0.0), (0.0, 3.0), (2.0, 3.0)])
+def test_a_class_loss_without_weight_is_left_out(
+    write_params: Callable[..., Path], shape: float, rhyme: float
+) -> None:
     tokenizer = CharTokenizer.from_characters("春，。")
     config = {"architecture": "classic", "vocab_size": tokenizer.vocab_size, "emb_size": 4}
     config |= {"block_size": 4, "layer_num": 1, "head_num": 1, "dropout": 0.0}
     model = make_model(config, torch.Generator().manual_seed(0))
-    take_fields(model, tokenizer, 0.0)
-    assert model.class_loss is None
-    take_fields(model, tokenizer, 2.0)
-    assert model.class_loss is not None
-    assert model.class_loss.weight == 2
-    expected = {*tokenizer.encode("，。"), CONTENT_END_ID}
-    assert set(model.class_loss.tokens) == expected
+    weights = {"shape_weight": shape, "rhyme_weight": rhyme}
+    take_fields(model, tokenizer, load_params(write_params(finetune=weights)).finetune)
+    assert [each.weight for each in model.class_losses] == [w for w in (shape, rhyme) if w]
+    assert set(model.state_dict()) == set(dict(model.named_parameters()))

@@ -1,8 +1,15 @@
 import pytest
 
-from nanopoet.prosody.faults import Fault, faults
 from nanopoet.prosody.forms import FORMS, regular_style
 from nanopoet.prosody.rules import Verse
+from nanopoet.reinforcement.judge import Fault, Judge
+from nanopoet.tokens.tokenizer import (
+    BEGIN_ID,
+    CONTENT_END_ID,
+    PADDING_ID,
+    UNKNOWN_ID,
+    CharTokenizer,
+)
 from tests.support.poems import (
     DREAM_SONG,
     MAPLE_BRIDGE,
@@ -12,7 +19,18 @@ from tests.support.poems import (
     make_poems,
 )
 
+POEMS = [STORK_TOWER, QUIET_NIGHT, SPRING_VIEW, MAPLE_BRIDGE, DREAM_SONG]
+TOKENIZER = CharTokenizer.from_characters(
+    "".join(POEMS) + "".join(poem["content"] for poem in make_poems(60)) + "城𠮷、「涼風起天末秋"
+)
+SIZE = TOKENIZER.vocab_size
+JUDGE = Judge(TOKENIZER)
+SPECIAL_LINE = "涼風起天末，黃河入海流。欲窮千里目，更上一層樓。"
 STYLES = [form.style for form in FORMS.values()]
+
+
+def faults(text: str, style: str) -> list[Fault]:
+    return JUDGE.faults([*TOKENIZER.encode(text), CONTENT_END_ID], style)
 
 
 def _rules(text: str, style: str = "五言绝句") -> set[str]:
@@ -21,12 +39,12 @@ def _rules(text: str, style: str = "五言绝句") -> set[str]:
 
 @pytest.mark.parametrize("text", [STORK_TOWER, SPRING_VIEW])
 def test_a_poem_that_keeps_every_rule_has_no_fault(text: str) -> None:
-    assert list(faults(text, regular_style(text) or "")) == []
-    assert list(faults(text, "")) == []
+    assert (faults(text, regular_style(text) or "")) == []
+    assert (faults(text, "")) == []
 
 
 def test_each_fault_is_at_the_character_that_makes_it() -> None:
-    assert list(faults(QUIET_NIGHT, "五言绝句")) == [
+    assert (faults(QUIET_NIGHT, "五言绝句")) == [
         Fault("repeat", 15),  # 明
         Fault("repeat", 16),  # 月
         Fault("repeat", 19),  # 頭
@@ -35,7 +53,7 @@ def test_each_fault_is_at_the_character_that_makes_it() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", [STORK_TOWER, QUIET_NIGHT, SPRING_VIEW, MAPLE_BRIDGE, DREAM_SONG])
+@pytest.mark.parametrize("text", POEMS)
 @pytest.mark.parametrize("style", STYLES)
 def test_the_rules_that_a_verse_keeps_are_those_without_a_fault(text: str, style: str) -> None:
     _agrees(text, style)
@@ -51,7 +69,7 @@ def test_this_holds_for_mixed_up_poems() -> None:
 
 
 def _agrees(text: str, style: str) -> None:
-    verse, found = Verse.of(text), list(faults(text, style))
+    verse, found = Verse.of(text), faults(text, style)
     broken = {fault.rule for fault in found}
     assert ("form" in broken) == (verse.form != style)
     assert all(0 <= fault.place <= len(text) for fault in found)
@@ -80,16 +98,56 @@ def test_the_form_breaks_where_the_poem_leaves_it(text: str, place: int) -> None
 
 def test_behind_the_broken_form_nothing_is_judged() -> None:
     assert [*faults("白日依山盡，白日。白日白日白日", "五言绝句")] == [
+        Fault("form", 8),
         Fault("repeat", 6),
         Fault("repeat", 7),
-        Fault("form", 8),
+        Fault("tone", 7),
     ]
 
 
-def test_without_a_style_any_regular_form_is_right() -> None:
-    assert "form" not in _rules(MAPLE_BRIDGE, "")
-    assert Fault("form", 23) in [*faults(STORK_TOWER[:-1], "五言律诗")]
-    assert "form" in _rules(DREAM_SONG, "")
+def test_without_a_style_a_poem_is_judged_by_its_own_form() -> None:
+    assert _rules(QUIET_NIGHT, "") == {"repeat", "tone"}
+    assert faults(STORK_TOWER[:-1], "") == []
+    assert faults(DREAM_SONG, "") == []
+
+
+def test_a_cut_poem_has_not_ended_too_early() -> None:
+    assert JUDGE.faults(TOKENIZER.encode(STORK_TOWER[:9]), "五言绝句") == []
+
+
+@pytest.mark.parametrize("token", [BEGIN_ID, PADDING_ID])
+def test_a_special_token_inside_a_poem_breaks_the_form(token: int) -> None:
+    content = TOKENIZER.encode(STORK_TOWER)
+    content[3] = token
+    assert JUDGE.faults(content, "五言绝句") == [Fault("form", 3)]
+
+
+def test_a_token_that_the_vocabulary_lacks_is_a_character() -> None:
+    content = [*TOKENIZER.encode(STORK_TOWER), CONTENT_END_ID]
+    content[2] = UNKNOWN_ID
+    assert JUDGE.faults(content, "五言绝句") == []
+
+
+@pytest.mark.parametrize("text", [STORK_TOWER, QUIET_NIGHT, SPECIAL_LINE, STORK_TOWER[:15]])
+def test_a_token_breaks_the_rules_that_the_poem_with_it_breaks_there(text: str) -> None:
+    """Every token of a small vocabulary is tried at every place."""
+    tokenizer = CharTokenizer.from_characters(text + "城𠮷、「")
+    judge, style = Judge(tokenizer), "五言绝句"
+    content = [*tokenizer.encode(text), CONTENT_END_ID]
+    claimed = [
+        (rule, place, token)
+        for rule, place, tokens in judge.breaches(content, style)
+        for token in tokens.nonzero()[:, 0].tolist()
+    ]
+    tried = [
+        (fault.rule, place, token)
+        for place in range(len(text))
+        for token in range(tokenizer.vocab_size)
+        for fault in judge.faults([*content[:place], token, *content[place + 1 :]], style)
+        if fault.place == place
+    ]
+    assert sorted(set(claimed)) == sorted(set(tried) | {c for c in claimed if c[1] == len(text)})
+    assert {rule for rule, _, _ in claimed} >= {"form", "tone", "repeat", "unknown"}
 
 
 def test_a_character_without_a_reading_is_named_where_it_is_judged() -> None:
