@@ -1,0 +1,104 @@
+import pytest
+
+from nanopoet.prosody.faults import Fault, faults
+from nanopoet.prosody.forms import FORMS, regular_style
+from nanopoet.prosody.rules import Verse
+from tests.support.poems import (
+    DREAM_SONG,
+    MAPLE_BRIDGE,
+    QUIET_NIGHT,
+    SPRING_VIEW,
+    STORK_TOWER,
+    make_poems,
+)
+
+STYLES = [form.style for form in FORMS.values()]
+
+
+def _rules(text: str, style: str = "五言绝句") -> set[str]:
+    return {fault.rule for fault in faults(text, style)}
+
+
+@pytest.mark.parametrize("text", [STORK_TOWER, SPRING_VIEW])
+def test_a_poem_that_keeps_every_rule_has_no_fault(text: str) -> None:
+    assert list(faults(text, regular_style(text) or "")) == []
+    assert list(faults(text, "")) == []
+
+
+def test_each_fault_is_at_the_character_that_makes_it() -> None:
+    assert list(faults(QUIET_NIGHT, "五言绝句")) == [
+        Fault("repeat", 15),  # 明
+        Fault("repeat", 16),  # 月
+        Fault("repeat", 19),  # 頭
+        Fault("tone", 9),  # 上: 是 and 上 are both oblique
+        Fault("tone", 13),  # the first 頭: not in the order of the lines before
+    ]
+
+
+@pytest.mark.parametrize("text", [STORK_TOWER, QUIET_NIGHT, SPRING_VIEW, MAPLE_BRIDGE, DREAM_SONG])
+@pytest.mark.parametrize("style", STYLES)
+def test_the_rules_that_a_verse_keeps_are_those_without_a_fault(text: str, style: str) -> None:
+    _agrees(text, style)
+
+
+def test_this_holds_for_mixed_up_poems() -> None:
+    """Halves of poems side by side break rules in most ways there are."""
+    texts = [poem["content"] for poem in make_poems(60, seed=3)]
+    for one, other in zip(texts, reversed(texts), strict=True):
+        mixed = one[: len(one) // 2] + other[len(other) // 2 :]
+        for style in STYLES:
+            _agrees(mixed, style)
+
+
+def _agrees(text: str, style: str) -> None:
+    verse, found = Verse.of(text), list(faults(text, style))
+    broken = {fault.rule for fault in found}
+    assert ("form" in broken) == (verse.form != style)
+    assert all(0 <= fault.place <= len(text) for fault in found)
+    if verse.form == style:
+        assert ("rhyme" in broken) == (verse.rhyme is False)
+        assert ("rhyme_distinct" in broken) == (not verse.rhyme_distinct)
+        assert ("tone" in broken) == (verse.regulated is False) or "unknown" in broken
+        assert (verse.rhyme is None or verse.regulated is None) == ("unknown" in broken)
+        repeated = sum(fault.rule == "repeat" for fault in found) / len("".join(verse.lines))
+        assert repeated == pytest.approx(verse.repeated)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("白日依山盡，黃河入海流。", 12),  # it ends too early
+        ("白日依山盡，黃河入。", 9),  # a mark too early
+        ("白日依山盡黃河入海流", 5),  # no mark
+        (STORK_TOWER + "白", 24),  # it goes on
+        ("", 0),
+    ],
+)
+def test_the_form_breaks_where_the_poem_leaves_it(text: str, place: int) -> None:
+    assert [*faults(text, "五言绝句")][-1] == Fault("form", place)
+
+
+def test_behind_the_broken_form_nothing_is_judged() -> None:
+    assert [*faults("白日依山盡，白日。白日白日白日", "五言绝句")] == [
+        Fault("repeat", 6),
+        Fault("repeat", 7),
+        Fault("form", 8),
+    ]
+
+
+def test_without_a_style_any_regular_form_is_right() -> None:
+    assert "form" not in _rules(MAPLE_BRIDGE, "")
+    assert Fault("form", 23) in [*faults(STORK_TOWER[:-1], "五言律诗")]
+    assert "form" in _rules(DREAM_SONG, "")
+
+
+def test_a_character_without_a_reading_is_named_where_it_is_judged() -> None:
+    assert Fault("unknown", 22) in [*faults(STORK_TOWER.replace("樓", "𠮷"), "五言绝句")]
+    assert Fault("unknown", 1) in [*faults(STORK_TOWER.replace("日", "𠮷"), "五言绝句")]
+    assert _rules(STORK_TOWER.replace("依", "𠮷")) == set()
+
+
+def test_a_rhyme_that_comes_again_is_a_fault_of_its_own() -> None:
+    assert _rules(STORK_TOWER.replace("樓", "流")) == {"rhyme_distinct", "repeat"}
+    assert Fault("rhyme_distinct", 22) in [*faults(STORK_TOWER.replace("盡", "樓"), "五言绝句")]
+    assert _rules(STORK_TOWER.replace("盡", "秋")) == set()  # the first line may rhyme
