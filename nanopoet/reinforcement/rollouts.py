@@ -89,7 +89,7 @@ class Rollouts:
         self._write(rollouts, int(rng.integers(2**63)))
         inputs, targets = _rows(rollouts)
         wanted = self._reference_logits(inputs)
-        reference_loss = _sum_losses(wanted, targets) / count_characters(targets)
+        reference_loss = sum(map(_sum_losses, wanted, targets)) / count_characters(targets)
         found = []
         for logits, rollout in zip(wanted, rollouts, strict=True):
             penalties, broken = self._penalties(rollout)
@@ -148,7 +148,10 @@ class Rollouts:
         device = self._reference.token_embedding.weight.device
         with packed(self._reference), autocast(device, self._precision):
             hidden = self._reference.hidden(torch.from_numpy(inputs).to(device))
-            return torch.stack([self._reference.lm_head(row).float().cpu() for row in hidden])
+            logits = torch.empty(*inputs.shape, self._tokenizer.vocab_size)
+            for row, place in zip(hidden, logits, strict=True):
+                place.copy_(self._reference.lm_head(row))
+        return logits
 
     def _penalties(self, rollout: Rollout) -> tuple[Tensor, list[Rule]]:
         """Compute what each token would cost at each place, (L, V), and the rules broken."""
@@ -189,11 +192,8 @@ def _rows(rollouts: Sequence[Rollout]) -> tuple[Array, Array]:
 
 
 def _sum_losses(logits: Tensor, targets: Array) -> float:
-    """Sum the cross-entropies of targets (B, T) under logits (B, T, V), without PADDING."""
+    """Sum the cross-entropies of targets (T,) under logits (T, V), without PADDING."""
     losses = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1),
-        torch.from_numpy(targets).flatten(),
-        ignore_index=PADDING_ID,
-        reduction="sum",
+        logits, torch.from_numpy(targets), ignore_index=PADDING_ID, reduction="sum"
     )
     return losses.item()
