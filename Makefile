@@ -1,7 +1,8 @@
-# Every target sets up .venv if it is missing.
+# Every target sets up .venv if it is missing. An image has a finished one, and an empty READY.
 PYTHON ?= python3
-VENV := .venv
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+VENV ?= .venv
+READY ?= $(VENV)/.ready
+export PATH := $(abspath $(VENV))/bin:$(PATH)
 # DVC asks for both. The user of a container may have neither.
 export HOME ?= /tmp
 export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
@@ -21,55 +22,55 @@ PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 18
 
-repro: $(VENV)/.ready ## run the stages that are stale, and print what came out
+repro: $(READY) ## run the stages that are stale, and print what came out
 	@python -m nanopoet.params
 	@python -m tools.repair_dvc
 	@dvc repro report
 	@python -m tools.summary
 
-finetune: $(VENV)/.ready ## then teach the model to write for an author, a form and a title
+finetune: $(READY) ## then teach the model to write for an author, a form and a title
 	@python -m nanopoet.params
 	@python -m tools.repair_dvc
 	@dvc repro report_finetuned
 	@python -m tools.summary finetune
 
-reinforce: $(VENV)/.ready ## then teach it the rules of verse: form, rhyme, tones
+reinforce: $(READY) ## then teach it the rules of verse: form, rhyme, tones
 	@python -m nanopoet.params
 	@python -m tools.repair_dvc
 	@dvc repro report_reinforced
 	@python -m tools.summary reinforce
 
-run: $(VENV)/.ready ## run a recipe beside the default: make run RECIPE=notebook
+run: $(READY) ## run a recipe beside the default: make run RECIPE=notebook
 	@python -m tools.repair_dvc
-	@python -m tools.run_recipe $(RECIPE)
+	@python -m tools.run_recipe $(RECIPE) $(addprefix --seeds=,$(SEEDS))
 
-apply: $(VENV)/.ready ## bring an experiment into the workspace: make apply EXPERIMENT=lr-24
+apply: $(READY) ## bring an experiment into the workspace: make apply EXPERIMENT=lr-24
 	@python -m tools.apply_experiment $(EXPERIMENT)
 
-ui: $(VENV)/.ready ## open the runs in MLflow, for this machine alone
+ui: $(READY) ## open the runs in MLflow, for this machine alone
 	@python -m tools.mlflow_ui
 
-test: $(VENV)/.ready ## run all tests but the slow ones
+test: $(READY) ## run all tests but the slow ones
 	$(PYTEST)
 
 # It leaves out the longest: exports, benchmarks, and samples beside exact distributions.
-test-fast: $(VENV)/.ready ## run the tests that start no process, in under a minute
+test-fast: $(READY) ## run the tests that start no process, in under a minute
 	$(PYTEST) -m "not slow and not process" nanopoet tests/unit tests/docs \
 	  $(addprefix --ignore tests/unit/,export bench writing/test_sampling.py)
 
-check: $(VENV)/.ready ## lint, format and types
+check: $(READY) ## lint, format and types
 	ruff check .
 	ruff format --check .
 	mypy
 
-format: $(VENV)/.ready ## format the code and fix what ruff can fix
+format: $(READY) ## format the code and fix what ruff can fix
 	ruff check --fix .
 	ruff format .
 
-figures: $(VENV)/.ready ## write the figures of the last run into the docs
+figures: $(READY) ## write the figures of the last run into the docs
 	python -m tools.figures
 
-bench: $(VENV)/.ready ## measure speed, memory and time to a loss (half an hour)
+bench: $(READY) ## measure speed, memory and time to a loss (half an hour)
 	python -m bench
 
 clean: ## remove caches and build files; data, models and runs stay
@@ -84,11 +85,14 @@ lock: ## choose the versions in requirements.lock again, within pyproject.toml
 		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 
 # Everything by its hash but torch, whose builds for CPU and CUDA differ and bring their own.
-$(VENV)/.ready: pyproject.toml requirements.lock
+$(VENV)/.packages: requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11, 5) else "error: Python 3.11.5 or later is needed, $(PYTHON) is %d.%d.%d; name another: make PYTHON=python3.12" % v[:3])'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	$(VENV)/bin/python -m pip install --quiet torch==2.13.0
+	@touch $@
+
+$(VENV)/.ready: pyproject.toml $(VENV)/.packages
 	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@$(VENV)/bin/python -m tools.dvc_plots_page
 	@touch $@

@@ -1,6 +1,11 @@
 """The frame around a training: resume, progress, MLflow, the model folder and its metrics."""
 
-from collections.abc import Sequence
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +14,7 @@ from nanopoet.common.types import Array
 from nanopoet.models.checkpoint import save_model
 from nanopoet.param_sections import Params
 from nanopoet.training import distributed
-from nanopoet.training.history import write_history
+from nanopoet.training.history import StepRecord, write_history
 from nanopoet.training.resume import (
     broadcast_state,
     discard_state,
@@ -25,6 +30,12 @@ from stages.tracking.uploader import open_run
 
 RESUME = ROOT / ".nanopoet/resume"
 """Folder of the states from which interrupted trainings continue."""
+
+HISTORY_SECONDS = 10.0
+"""Seconds between two writes of the history of a training under way, for `dvc plots`."""
+
+STEP_COMPLETED = ROOT / ".dvc/tmp/exps/run/DVCLIVE_STEP_COMPLETED"
+"""File that DVC's extension for VS Code watches, to draw the experiments in the queue again."""
 
 
 def train(
@@ -63,14 +74,45 @@ def _train_and_save(
     if trainer.step:
         print(f"{trainer.task.name}: continues after step {trainer.step - 1}", flush=True)
     name, lock = trainer.task.name, scratch.with_suffix(".lock")
-    with open_run(name, params, run_id, trainer.records, lock) as mlflow_run:
+    with (
+        open_run(name, params, run_id, trainer.records, lock) as mlflow_run,
+        _history_so_far(folder) as show_history,
+    ):
         for record, rates in show_progress(trainer):
             mlflow_run.log_step(record, rates)
             if trainer.step % trainer.params.checkpoint_every == 0:
                 save_state(scratch, trainer, mlflow_run.run_id)
+            show_history(trainer.records)
         save_model(folder, trainer.model, trainer.tokenizer, origin)
         write_history(folder, trainer.records)
         mlflow_run.model = folder
+
+
+@contextmanager
+def _history_so_far(folder: Path) -> Iterator[Callable[[Sequence[StepRecord]], None]]:
+    """Give a function that writes the history of a training under way, for `dvc plots`.
+
+    If the training ends early, its folder is removed: DVC refuses to check out a model where files
+    are that it does not know.
+    """
+    written = -math.inf
+
+    def write(records: Sequence[StepRecord]) -> None:
+        nonlocal written
+        if time.monotonic() - written < HISTORY_SECONDS:
+            return
+        write_history(folder, records)
+        if "DVC_EXP_NAME" in os.environ:
+            write_json(STEP_COMPLETED, {"pid": os.getpid(), "step": records[-1].step})
+        written = time.monotonic()
+
+    if folder.exists():  # DVC has removed it, unless the stage was started by hand
+        shutil.rmtree(folder)
+    try:
+        yield write
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _write_metrics(trainer: Trainer, folder: Path) -> None:

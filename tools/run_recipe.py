@@ -1,5 +1,9 @@
-"""Run a recipe of recipes.yaml as an experiment of that name: `make run RECIPE=notebook`."""
+"""Run a recipe of recipes.yaml as an experiment of that name: `make run RECIPE=notebook`.
 
+`make run RECIPE=notebook SEEDS=1,2,3` runs it once for each random seed.
+"""
+
+import argparse
 import re
 import subprocess
 import sys
@@ -14,16 +18,58 @@ from stages.runner import outs_by_stage, run
 def main() -> None:
     """Run `dvc exp run` with the parameters of the recipe that is named on the command line.
 
-    An experiment of that name is replaced. If the new one fails, the old one is put back.
+    With seeds, the experiment of each is named after the recipe and its `pretrain.seed`.
 
     Raises:
-        NanopoetError: no recipe is named, `load_recipe` refuses it, or git lacks what it needs.
+        NanopoetError: no recipe is named, `load_recipe` refuses it, a seed is no number, or git
+            lacks what it needs.
     """
-    name = " ".join(sys.argv[1:]).strip()
+    parser = argparse.ArgumentParser(prog="run_recipe")
+    parser.add_argument("name", nargs="*")
+    parser.add_argument("--seeds", default="")
+    arguments = parser.parse_args()
+    name = " ".join(arguments.name).strip()
     if not name:
         raise NanopoetError("name a recipe of recipes.yaml, as in `make run RECIPE=notebook`")
     params, leaves = load_recipe(name)
     check_tracked(params.load.source)
+    experiments = {name: leaves}
+    if arguments.seeds:
+        experiments = {
+            f"{name}-seed-{seed}": leaves | {"pretrain.seed": seed}
+            for seed in read_seeds(arguments.seeds)
+        }
+    status = 0
+    for each in experiments.items():
+        status = status or run_experiment(*each)
+    sys.exit(status)
+
+
+def read_seeds(text: str) -> list[int]:
+    """Read random seeds.
+
+    >>> read_seeds("1,2,30")
+    [1, 2, 30]
+    """
+    if not re.fullmatch(r"\d+(,\d+)*", text, re.ASCII):
+        raise NanopoetError(
+            f"SEEDS = {text!r} is not allowed: numbers with commas between them, as in SEEDS=1,2,3"
+        )
+    return [int(seed) for seed in text.split(",")]
+
+
+def run_experiment(name: str, leaves: dict[str, Any]) -> int:
+    """Run `dvc exp run --temp`, and return its exit status.
+
+    An experiment of that name is replaced. If the new one fails, the old one is put back.
+
+    Args:
+        name: of the experiment.
+        leaves: parameters that differ from params.yaml, `section.leaf` → value.
+
+    Raises:
+        NanopoetError: there is no commit, or DVC cannot take a parameter.
+    """
     head = _revision("HEAD")
     if not head:
         raise NanopoetError("there is no commit to compare with; run `git add . && git commit`")
@@ -40,7 +86,7 @@ def main() -> None:
         if before and not _revision(reference):
             _git("update-ref", reference, before)
             print(f"run_recipe: the experiment {name} stays as it was", file=sys.stderr)
-    sys.exit(status)
+    return status
 
 
 def check_tracked(source: str) -> None:

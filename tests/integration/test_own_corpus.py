@@ -66,7 +66,7 @@ def test_a_corpus_is_converted_with_its_prompts(unchanged: Project) -> None:
         "either": 0,
     }
     samples = orjson.loads((unchanged.folder / "models/poet/samples.json").read_bytes())
-    texts = [poem["春風"] for poem in samples.values()]
+    texts = [row["poem"] for row in samples if row["prompt"] == "春風"]
     assert texts
     assert all(text.startswith("春风") for text in texts)
     assert unchanged.metrics("evaluate")["verse"]["human"]["mixed_scripts"] == 0

@@ -15,7 +15,7 @@ from nanopoet.common.yaml import read_yaml
 from tests.support.project import ROOT
 from tests.support.yaml import write_yaml
 from tools import run_recipe
-from tools.run_recipe import check_tracked, override
+from tools.run_recipe import check_tracked, override, read_seeds
 
 RECIPES = read_yaml(ROOT / "recipes.yaml")
 VALUES: list[Any] = [
@@ -105,6 +105,31 @@ def test_the_second_time_it_replaces_the_experiment_and_says_so(
     assert ("stays as it was" in said.err) == (how != "makes it")
     now = subprocess.check_output(["git", "rev-parse", reference], encoding="utf-8").strip()
     assert now == (new if how == "makes it" else head)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(("statuses", "tried"), [([0, 0], [3, 7]), ([1, 0], [3])])
+def test_a_recipe_runs_once_for_each_seed(
+    monkeypatch: pytest.MonkeyPatch, statuses: list[int], tried: list[int]
+) -> None:
+    ran: dict[str, dict[str, Any]] = {}
+
+    def run_experiment(name: str, leaves: dict[str, Any]) -> int:
+        ran[name] = leaves
+        return statuses[len(ran) - 1]
+
+    monkeypatch.setattr("sys.argv", ["run_recipe", "else", "--seeds=3,7"])
+    monkeypatch.setattr(run_recipe, "run_experiment", run_experiment)
+    with pytest.raises(SystemExit) as end:
+        run_recipe.main()
+    assert ran == {f"else-seed-{seed}": {"pretrain.seed": seed} for seed in tried}
+    assert end.value.code == max(statuses)
+
+
+@pytest.mark.parametrize("text", ["one", "1,", "1, 2", "-1", "1;2", "１"])
+def test_a_seed_that_is_no_number_is_named(text: str) -> None:
+    with pytest.raises(NanopoetError, match=r"SEEDS = .* is not allowed: numbers"):
+        read_seeds(text)
 
 
 @pytest.mark.usefixtures("here")
