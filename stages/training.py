@@ -92,26 +92,26 @@ def _train_and_save(
 def _history_so_far(folder: Path) -> Iterator[Callable[[Sequence[StepRecord]], None]]:
     """Give a function that writes the history of a training under way, for `dvc plots`.
 
-    If the training ends early, its folder is removed: DVC refuses to check out a model where files
-    are that it does not know.
+    DVC has removed the model folder before. Where a stage was started by hand, the old model stays
+    until the new one is there. If the training ends early, a new folder is removed: DVC refuses to
+    check out a model where files are that it does not know.
     """
-    written = -math.inf
+    is_new, written = not (folder / "config.json").exists(), -math.inf
 
     def write(records: Sequence[StepRecord]) -> None:
         nonlocal written
-        if time.monotonic() - written < HISTORY_SECONDS:
+        if not is_new or time.monotonic() - written < HISTORY_SECONDS:
             return
         write_history(folder, records)
         if "DVC_EXP_NAME" in os.environ:
             write_json(STEP_COMPLETED, {"pid": os.getpid(), "step": records[-1].step})
         written = time.monotonic()
 
-    if folder.exists():  # DVC has removed it, unless the stage was started by hand
-        shutil.rmtree(folder)
     try:
         yield write
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
 
 

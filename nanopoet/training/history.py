@@ -74,7 +74,7 @@ def read_history(folder: str | Path) -> list[StepRecord]:
         samples: dict[str, dict[str, str]] = {}
         for row in orjson.loads((folder / "samples.json").read_bytes()):
             samples.setdefault(str(row["step"]), {})[row["prompt"]] = row["poem"]
-        evaluations = {
+        evaluations: dict[str, dict[str, Any]] = {
             row["step"]: {"loss_val": float(row["loss_val"]), "samples": samples[row["step"]]}
             for row in _read_csv(folder / "evaluations.csv")
         }

@@ -83,7 +83,7 @@ def build(vocabulary: Vocabulary, shape: Shape, wishes: Wishes, end_id: int) -> 
         else:
             ways.append(Lines(shape, own, _marks(vocabulary, shape, marks), rules, end_id))
     if not ways:
-        raise problems[0]
+        raise max(problems, key=lambda problem: problem.line)
     return ways[0] if len(ways) == 1 else Either(ways)
 
 
@@ -105,6 +105,7 @@ def _fixed(shape: Shape, wishes: Wishes) -> tuple[dict[int, str], dict[int, str]
         raise ImpossibleError(
             f"the {name} does not fit: {misfit}",
             f"{chinese_name(name)}不合句式：{misfit.chinese}",
+            line=-1,
         ) from None
     firsts = {shape.slot(line, 0): c for line, c in enumerate(wishes.acrostic)}
     lasts = {

@@ -58,11 +58,12 @@ def check_characters(request: Request, vocabulary: Vocabulary) -> None:
         beside = _beside(name, text)
         wrong = {c for c in text if c not in beside and not vocabulary.has_character(c)}
         if wrong:
-            right = "".join(c for c in text if c not in wrong)
             listed = "、".join(dict.fromkeys(c for c in text if c in wrong))
+            parts = "".join(" " if c in wrong else c for c in text).split()
+            right = (" " if name == "keywords" else "").join(parts) or "山水"
             raise RefusedError(
-                f"{name} = {text} has {listed} beside Chinese characters: give {right}",
-                f"{chinese_name(name)}“{text}”里有“{listed}”，应该只有汉字：请填“{right}”",
+                f"{name} = {text} has {listed}: give Chinese characters alone, as {right}",
+                f"{chinese_name(name)}“{text}”里有“{listed}”：请只填汉字，如“{right}”",
             )
 
 

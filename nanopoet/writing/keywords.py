@@ -87,6 +87,7 @@ class Keywords:
             raise ImpossibleError(
                 f"the keywords {listed} do not fit into the lines beside all else",
                 f"必含词语“{listed}”和其他要求放在一起，诗里容不下",
+                line=len(shape.lengths),
             )
 
     def start(self) -> KeywordState:

@@ -77,7 +77,7 @@ def find_tune(name: str, catalogue: Catalogue | None) -> str:
     with_shapes = {key: tune for key, tune in spelled.items() if catalogue.tunes[tune].shapes}
     found = spelled.get(simplified(name))
     if found is None:
-        near = _nearest(name, with_shapes)
+        near = _nearest(name, with_shapes | {form.style: form.style for form in FORMS.values()})
         raise RefusedError(
             f"form = {name} is neither {regular} nor a known tune: {near.english}",
             f"“{name}”既不是{regular}，也不是训练诗作里的词牌：{near.chinese}",

@@ -1,6 +1,6 @@
 """Given text, laid into the lines of a shape. Blanks in it stand for characters to write."""
 
-from nanopoet.common.text import LINE_ENDS
+from nanopoet.common.text import LINE_ENDS, NEW_LINES
 from nanopoet.writing.refused import BilingualError
 from nanopoet.writing.shapes import Shape
 
@@ -22,7 +22,7 @@ class MisfitError(BilingualError):
 def place_text(text: str, shape: Shape, blanks: str = "") -> tuple[dict[int, str], dict[int, str]]:
     """Lay a text into a shape, from its first character on.
 
-    A mark must stand where a line ends. Marks may be left out.
+    A mark must stand where a line ends. Marks may be left out, and a new line may follow a mark.
 
     Args:
         text: characters and marks.
@@ -46,6 +46,8 @@ def place_text(text: str, shape: Shape, blanks: str = "") -> tuple[dict[int, str
     line = place = slot = 0
     for character in text:
         if character in LINE_ENDS and character not in blanks:
+            if place == 0 and character in NEW_LINES:
+                continue
             if place == 0:
                 raise MisfitError(
                     f"the mark {character} stands at the beginning of line {line + 1}",

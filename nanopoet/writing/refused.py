@@ -3,8 +3,13 @@
 from nanopoet.common.errors import NanopoetError
 
 
+def on_one_line(text: str) -> str:
+    """Replace the new lines of a text, which a draft may have, by spaces."""
+    return " ".join(text.split())
+
+
 class BilingualError(Exception):
-    """A problem, explained in two languages.
+    """A problem, explained in two languages, each on one line.
 
     Attributes:
         english: the explanation; also the text of the error.
@@ -13,7 +18,7 @@ class BilingualError(Exception):
 
     def __init__(self, english: str, chinese: str) -> None:
         super().__init__(english, chinese)
-        self.english, self.chinese = english, chinese
+        self.english, self.chinese = on_one_line(english), on_one_line(chinese)
 
     def __str__(self) -> str:
         return self.english

@@ -17,7 +17,7 @@ from nanopoet.writing.checks import check_characters, check_known, check_lengths
 from nanopoet.writing.names import find_author, find_form, find_group, find_tune
 from nanopoet.writing.placing import LITERAL_BLANK, blanks_of
 from nanopoet.writing.predicate import Either, Predicate
-from nanopoet.writing.refused import RefusedError
+from nanopoet.writing.refused import RefusedError, on_one_line
 from nanopoet.writing.request import Request
 from nanopoet.writing.rules import ImpossibleError
 from nanopoet.writing.shapes import REGULAR, Shape, plain_shape
@@ -43,7 +43,7 @@ class Note(NamedTuple):
     understood: str
 
     def __str__(self) -> str:
-        return f"{self.field} = {self.given} was understood as {self.understood}."
+        return on_one_line(f"{self.field} = {self.given} was understood as {self.understood}")
 
 
 @dataclass(frozen=True)
@@ -231,13 +231,14 @@ def _predicate(
     for shape in candidates:
         try:
             ways.append(build(vocabulary, shape, wishes, end_id))
-        except ImpossibleError as problem:
-            problems.append(problem)
+        except ImpossibleError as impossible:
+            problems.append(impossible)
     if not ways:
+        problem = max(problems, key=lambda each: each.line)
         what = f" for {request.form}" if request.form else ""
         raise RefusedError(
-            f"no poem{what} can be so: {problems[0].english}",
-            f"没有这样的{request.form or '诗'}：{problems[0].chinese}",
+            f"no poem{what} can be so: {problem.english}",
+            f"没有这样的{request.form or '诗'}：{problem.chinese}",
         )
     return ways[0] if len(ways) == 1 else Either(ways)
 

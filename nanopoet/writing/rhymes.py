@@ -152,6 +152,11 @@ class Rhymes:
         for name in self._names:
             given = [self._fixed[i] for i in self._fixed if self._labels[i] == name]
             sets = [self._vocabulary.groups_of(token) for token in given]
+            if unknown := [token for token, groups in zip(given, sets, strict=True) if not groups]:
+                listed = "、".join(decode(unknown))
+                raise ImpossibleError(
+                    f"the rhyme group of {listed} is not known", f"“{listed}”的韵部不详"
+                )
             if given and not frozenset.intersection(*sets):
                 listed = "、".join(decode(given))
                 raise ImpossibleError(f"{listed} share no rhyme group", f"“{listed}”不同韵")

@@ -13,7 +13,7 @@ from torch import Tensor
 from nanopoet.prosody.rhyme import LEVEL, OBLIQUE
 from nanopoet.writing.refused import BilingualError
 from nanopoet.writing.shapes import Shape
-from nanopoet.writing.vocabulary import Vocabulary
+from nanopoet.writing.vocabulary import Vocabulary, ids_of
 
 JUDGED = (1, 3, 5)
 """Places whose tones alternate."""
@@ -22,7 +22,16 @@ SPECIAL = (LEVEL, LEVEL, OBLIQUE, LEVEL, OBLIQUE)
 
 
 class ImpossibleError(BilingualError):
-    """A rule that no poem keeps: which rule, and why, as a sentence without its end."""
+    """A rule that no poem keeps: which rule, and why, as a sentence without its end.
+
+    Attributes:
+        line: number of the line that breaks the rule; −1 if a given text does not fit at all. Of
+            several reasons, the one of the latest line tells most.
+    """
+
+    def __init__(self, english: str, chinese: str, line: int = 0) -> None:
+        super().__init__(english, chinese)
+        self.line = line
 
 
 class Rule(Protocol):
@@ -81,10 +90,13 @@ class Tones:
                 )
                 later.append(ways)
             if not ways:
-                raise ImpossibleError(
-                    f"line {line + 1} breaks the tones of regular verse",
-                    f"第 {line + 1} 句平仄不合律",
+                start = len(self._open)
+                wrong = next(
+                    place
+                    for place in range(length)
+                    if not _any(domains[start + place], needs[place][0], vocabulary.tones)
                 )
+                raise _breaks(vocabulary, line, needs[wrong][0], domains[start + wrong])
             self._open += reversed(later)
         self._masks: list[dict[int, Tensor]] = [
             {way: _mask(domain, needs[way], vocabulary.tones) for way in range(len(needs))}
@@ -144,6 +156,22 @@ def _ways(line: int, length: int, first: str) -> list[list[str | None]]:
         needs.pop(judged[-1])
         ways.append([special.get(place, needs.get(place)) for place in range(length)])
     return ways
+
+
+def _breaks(vocabulary: Vocabulary, line: int, need: str | None, domain: Tensor) -> ImpossibleError:
+    """Return the error for a line in which the characters of a domain have not the tone needed."""
+    english = f"line {line + 1} breaks the tones of regular verse"
+    chinese = f"第 {line + 1} 句平仄不合律"
+    given = ids_of(domain)
+    if len(given) == 1:
+        character = vocabulary.tokenizer.decode(given)
+        if vocabulary.readings[given[0]]:
+            english += f": {character} is not {need}"
+            chinese += f"：“{character}”应为{need}声"
+        else:
+            english += f": the tone of {character} is not known"
+            chinese += f"：“{character}”的平仄不详"
+    return ImpossibleError(english, chinese, line)
 
 
 def _other(tone: str) -> str:

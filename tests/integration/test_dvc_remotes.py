@@ -46,7 +46,7 @@ def ssh(project: Project, folder: Path) -> Iterator[dict[str, str]]:
     home = folder / "home"
     (home / ".ssh").mkdir(parents=True)
     for name in ("host", "client"):
-        generate = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name]
+        generate = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(generate, check=True)
     key = (folder / "host.pub").read_text()
     (home / ".ssh/known_hosts").write_text(f"[127.0.0.1]:{port} {key}")

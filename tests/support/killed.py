@@ -62,7 +62,7 @@ def check_a_killed_training(project: Project, stage: str, model: str, step: int)
 
 def _main(stage: str, step: int, how: int) -> None:
     """Run a stage that sends itself a signal after a step, saved state included."""
-    training: Any = importlib.import_module("stages.training")  # of the project
+    training: Any = importlib.import_module("stages.training")  # of the project in this folder
     show = training.show_progress
 
     def show_until(trainer: Any) -> Iterator[Any]:

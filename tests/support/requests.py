@@ -13,7 +13,7 @@ from tests.support.writing import COMMON, TUNE_POEMS
 TOKENIZER = CharTokenizer.from_characters(
     COMMON
     + "".join(TUNE_POEMS)
-    + "李白杜甫靜夜思，。床前明疑是地霜舉頭低故五言絕句如梦令绝步陸陆游"
+    + "李白杜甫靜夜思，。床前明疑是地霜舉頭低故五言絕句如梦令绝步陸陆游啼"
     + STORK_TOWER
 )
 CATALOGUE = Catalogue.of(
@@ -21,7 +21,7 @@ CATALOGUE = Catalogue.of(
     + [Poem(content="光。", title="", author="李白", style="失调名")]
     + [Poem(content="長風。", title="", author="李白", style="五言绝句")]
     + [Poem(content="長風。", title="", author="陸游", style="五言绝句")]
-    + [Poem(content="光。", title="", author="陆游", style="失调名")] * 3
+    + [Poem(content="光。", title="", author="陆游", style="")] * 3
 )
 
 

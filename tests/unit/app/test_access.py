@@ -45,6 +45,7 @@ def test_more_requests_than_it_can_take_are_turned_away() -> None:
         wait_until(lambda: len(answers) == 1)
         assert answers[0][0] == 503
         assert answers[0][1][0]["error"].endswith("try again in a minute")
+        assert answers[0][1][0]["error_zh"].endswith("请过一分钟再试")
         with urllib.request.urlopen(address, timeout=10) as page:  # noqa: S310
             assert page.status == 200  # while all of them wait
         assert writer.begun <= 1  # one poem at a time

@@ -126,7 +126,7 @@ def test_what_was_understood_otherwise_is_said(
     assert main(["write", "长", "--form", "五绝", "--model", str(home / "models/poet")]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("長")
-    assert err == "note: opening = 长 was understood as 長.\n"
+    assert err == "note: opening = 长 was understood as 長\n"
 
 
 def test_the_documented_requests_are_written(
@@ -142,6 +142,16 @@ def test_the_documented_requests_are_written(
     [code] = re.findall(r"```python\n(.*?)```", page, re.S)
     exec(compile(code, "docs/command.md", "exec"), {})  # noqa: S102
     assert capsys.readouterr().out.count("。") >= 2 * 5
+    assert home == Path.cwd()
+
+
+def test_the_poems_of_readme_are_written(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", readme, re.S)
+    exec(compile(code, "README.md", "exec"), {})  # noqa: S102
+    poems = capsys.readouterr().out.split()
+    assert [Verse.of(poem).form for poem in poems] == ["七言绝句"] * 3
+    assert all(Verse.of(poem).regulated for poem in poems)
     assert home == Path.cwd()
 
 

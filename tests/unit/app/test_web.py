@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from nanopoet.common.errors import NanopoetError
 from nanopoet.models.sampling import Sampling
 from nanopoet.prosody.annotate import mark
 from nanopoet.prosody.rhyme import groups
 from nanopoet.prosody.rules import Verse
+from nanopoet.writing.refused import RefusedError
 from nanopoet.writing.request import Request
 from nanopoet.writing.write import Progress
 from tests.support.web import (
@@ -112,7 +112,7 @@ def test_a_tune_comes_with_its_name_and_a_note_says_what_was_understood(address:
         "field": "title",
         "given": "静夜思",
         "understood": "靜夜思",
-        "text": "title = 静夜思 was understood as 靜夜思.",
+        "text": "title = 静夜思 was understood as 靜夜思",
     }
     assert events[-1]["tune"] == "浣溪沙"
     assert [len(line) for line in events[-1]["lines"]] == [7, 3]
@@ -123,10 +123,15 @@ def test_a_poem_is_a_draft_as_it_is(address: str) -> None:
     """？ is a mark beside ■, and characters of both scripts stay."""
     [poem] = write(address, draft="看水？山■。绝絕。")
     assert re.fullmatch("看水？山.。绝絕。", poem)
-    status, [answer] = ask(address, {"draft": "山光？水■。", "form": "五绝"})
-    assert (status, answer["error"]) == (
+    assert ask(address, {"draft": "山光？水■。", "form": "五绝"}) == (
         400,
-        "no poem for 五绝 can be so: the draft does not fit: line 1 has 2 characters, not 5",
+        [
+            {
+                "error": "no poem for 五绝 can be so: the draft does not fit: line 1 has 2 "
+                "characters, not 5",
+                "error_zh": "没有这样的五绝：补字不合句式：第 1 句有 2 个字，应为 5 个",
+            }
+        ],
     )
 
 
@@ -151,7 +156,7 @@ class Failing(Scripted):
 
     def write(self, *_: Any) -> Iterator[Progress]:
         yield Progress(("山",), finished=False)
-        raise NanopoetError("no poem was found")
+        raise RefusedError("no poem was found", "没有写成")
 
 
 def test_if_no_poem_is_found_the_answer_ends_with_it() -> None:
@@ -160,7 +165,7 @@ def test_if_no_poem_is_found_the_answer_ends_with_it() -> None:
     assert status == 200
     assert events == [
         {"event": "draft", "text": "山"},
-        {"event": "error", "error": "no poem was found"},
+        {"event": "error", "error": "no poem was found", "error_zh": "没有写成"},
     ]
 
 

@@ -162,7 +162,15 @@ def test_a_refusal_is_shown() -> None:
         page.get_by_label("五绝").check()
         page.get_by_role("button", name="Write", exact=True).click()
         page.get_by_text("acrostic = 山水月 has 3 characters").first.wait_for()
-        assert page.locator("#status").inner_text().endswith("give one for each line, 4")
+        status = page.locator("#status")
+        assert status.inner_text().endswith("give one for each line, 4")
+        page.get_by_role("button", name="中文").click()
+        assert status.inner_text() == "藏头“山水月”有 3 个字：每句一个，应为 4 个"
+        page.get_by_label("藏头").fill("")
+        page.get_by_label("必含词语").fill("山 水 月 春 花 秋 夜")  # more than a field can limit
+        page.get_by_role("button", name="写诗").click()
+        page.get_by_text("必含词语太长：最多 6 个").wait_for()
+        assert not re.search("[A-Za-z]", status.inner_text())
 
 
 CONTRAST = """() => {

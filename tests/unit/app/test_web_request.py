@@ -53,7 +53,7 @@ def test_what_is_filled_in_is_what_comes(page: Page) -> None:
     assert [lines[i][0] for i in (0, 1, 3)] == ["山", "月", "天"]
     assert "水" in "".join(lines)
     assert any("春花" in line for line in lines)
-    note = "title = 静夜思 was understood as 靜夜思."
+    note = "title = 静夜思 was understood as 靜夜思"
     assert page.locator("#notes").inner_text() == note
     page.get_by_label("五绝").focus()
     page.get_by_role("radio", name="tune").check()

@@ -22,13 +22,18 @@ REFUSALS: list[tuple[dict[str, Any], str, str]] = [
     ),
     (
         {"author": "Li Bai"},
-        "no training poem is by LiBai: known are 杜甫、李白 and others",
-        "训练诗作里没有LiBai的诗：可选杜甫、李白等",
+        "no training poem is by LiBai: known are 杜甫、陆游、李白 and others",
+        "训练诗作里没有LiBai的诗：可选杜甫、陆游、李白等",
     ),
     (
         {"form": "如梦"},
         "neither 五绝、七绝、五律、七律 nor a known tune: nearest are 如梦令",
         "“如梦”既不是五绝、七绝、五律、七律，也不是训练诗作里的词牌：最接近的是如梦令",
+    ),
+    (
+        {"form": "七言"},
+        "nor a known tune: nearest are 七言绝句、七言律诗",
+        "也不是训练诗作里的词牌：最接近的是七言绝句、七言律诗",
     ),
     (
         {"form": "失調名"},
@@ -72,8 +77,18 @@ REFUSALS: list[tuple[dict[str, Any], str, str]] = [
     ),
     (
         {"form": "五绝", "keywords": ["山，水"]},
-        "keywords = 山，水 has ， beside Chinese characters: give 山水",
-        "必含词语“山，水”里有“，”，应该只有汉字：请填“山水”",
+        "keywords = 山，水 has ，: give Chinese characters alone, as 山 水",
+        "必含词语“山，水”里有“，”：请只填汉字，如“山 水”",
+    ),
+    (
+        {"form": "五绝", "acrostic": "山，水，月，光"},
+        "acrostic = 山，水，月，光 has ，: give Chinese characters alone, as 山水月光",
+        "藏头“山，水，月，光”里有“，”：请只填汉字，如“山水月光”",
+    ),
+    (
+        {"form": "五绝", "rhyme_from": "，。"},
+        "rhyme_from = ，。 has ，、。: give Chinese characters alone, as 山水",
+        "限用韵字“，。”里有“，、。”：请只填汉字",
     ),
     (
         {"form": "五绝", "acrostic": "山、水、月。光！"},
@@ -132,8 +147,33 @@ REFUSALS: list[tuple[dict[str, Any], str, str]] = [
     ),
     (
         {"form": "五绝", "keep_rules": True, "opening": QUIET[:12]},
-        "line 2 breaks the tones",
-        "第 2 句平仄不合律",
+        "no poem for 五绝 can be so: line 2 breaks the tones of regular verse: 上 is not 平",
+        "没有这样的五绝：第 2 句平仄不合律：“上”应为平声",
+    ),
+    (
+        {"form": "五绝", "keep_rules": True, "opening": "白日依山盡黃啼"},
+        "line 2 breaks the tones of regular verse: the tone of 啼 is not known",
+        "第 2 句平仄不合律：“啼”的平仄不详",
+    ),
+    (
+        {"form": "五绝", "keep_rules": True, "rhyme": "陽", "draft": "？月？？？？月"},
+        "line 2 breaks the tones of regular verse: 月 is not 平",
+        "第 2 句平仄不合律：“月”应为平声",
+    ),
+    (
+        {"form": "五绝", "keep_rules": True, "rhyme_characters": "啼？"},
+        "the rhyme group of 啼 is not known",
+        "“啼”的韵部不详",
+    ),
+    (
+        {"form": "五绝", "keep_rules": True, "draft": "？？？？霜" + "？" * 14 + "霜"},
+        "lines 1 and 4 rhyme with the same character 霜",
+        "第 1、4 句的韵脚同是“霜”",
+    ),
+    (
+        {"keep_rules": True, "opening": "白日依山盡獨獨，黃月"},
+        "no poem can be so: line 2 breaks the tones of regular verse: 月 is not 平",
+        "没有这样的诗：第 2 句平仄不合律：“月”应为平声",
     ),
     (
         {"keywords": ["龘"]},
@@ -144,6 +184,11 @@ REFUSALS: list[tuple[dict[str, Any], str, str]] = [
         {"draft": "？？，？。", "keep_rules": True},
         "keep_rules is for regular forms and tunes",
         "只有绝句、律诗和词才有格律：请每句写五字或七字，或选定体裁",
+    ),
+    (
+        {"draft": "山？，\n？龘。"},
+        "draft = 山？， ？龘。 has 龘, which the training poems lack",
+        "补字“山？， ？龘。”里的“龘”在训练诗作中没有",
     ),
     (
         {"draft": "。"},
