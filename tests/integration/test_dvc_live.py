@@ -44,7 +44,8 @@ def test_plots_follow_a_training_in_the_workspace(endless: Project) -> None:
             process.communicate()
     assert [row["step"] for row in before["lr"]] == [str(step) for step in range(len(before["lr"]))]
     assert len(after["lr"]) >= len(before["lr"])
-    assert {row["field"] for row in before["loss"]} == {"loss_train", "loss_val"}
+    assert any("loss_train" in row for row in before["loss"])
+    assert any("loss_val" in row for row in before["loss"])
     assert {row["prompt"] for row in before["samples"]} == {"", "明月", "春風"}
     wait_until(lambda: not (endless.folder / "models/poet").exists())
 
