@@ -39,7 +39,7 @@ def run_all(project: Project, commands: list[str], **names: str) -> str:
             cwd=project.folder,
             env=project.environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"

@@ -25,7 +25,7 @@ class Project:
             shutil.copytree(
                 ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
             )
-        (folder / ".dvc").mkdir()
+        shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
         for name in (
             "dvc.yaml",
             "recipes.yaml",
