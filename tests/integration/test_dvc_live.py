@@ -50,6 +50,7 @@ def test_plots_follow_a_training_in_the_workspace(endless: Project) -> None:
     wait_until(lambda: not (endless.folder / "models/poet").exists())
 
 
+@pytest.mark.slow
 def test_plots_follow_an_experiment_in_the_queue(endless: Project) -> None:
     queued = endless.run("dvc", "exp", "run", "--queue", "--name", "live", "pretrain")
     assert queued.returncode == 0, queued.stderr
