@@ -79,16 +79,15 @@ def _server(command: list[str], log: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize(("serve", "heading"), [(s3, "on S3"), (ssh, "behind SSH")])
 def test_a_team_shares_results(prepared: Path, tmp_path: Path, serve: Serve, heading: str) -> None:
-    """One trains twice and pushes. Others pull, or run the pipeline, which has nothing to do."""
+    """One trains and pushes, and another pulls."""
     project = Project.at(shutil.copytree(prepared, tmp_path / "project")).fork()
     identify(project)
-    [commit, push, pull, repro] = documented("Share results")
+    [commit, push, pull] = documented("Share results")
     with serve(project, tmp_path) as names:
         run_all(project, documented(f"A remote {heading}"), **names)
         run_all(project, [commit])
-        for lr in (0.02, 0.01):
-            project.set(pretrain=SMALL["pretrain"] | {"lr": lr})
-            assert project.repro() == ["pretrain", "evaluate", "report"]
+        project.set(pretrain=SMALL["pretrain"] | {"lr": 0.02})
+        assert project.repro() == ["pretrain", "evaluate", "report"]
         project.commit("a result")
         run_all(project, [push])
         expected = _model(project)
@@ -98,14 +97,6 @@ def test_a_team_shares_results(prepared: Path, tmp_path: Path, serve: Serve, hea
         run_all(other, [pull])
         assert _model(other) == expected
         assert (other.folder / "report/index.html").is_file()
-
-        third = clone(project, tmp_path / "third")
-        _copy_secrets(project, third)
-        assert "Running" not in run_all(third, [repro])
-        assert _model(third) == expected
-        third.set(pretrain={"lr": 0.02})
-        assert "Running" not in run_all(third, [repro])
-        assert _model(third) != expected
 
 
 def _model(project: Project) -> bytes:

@@ -129,7 +129,7 @@ def test_the_plots_open_without_a_network(two_runs: Project) -> None:
         page.context.set_offline(True)
         page.goto(index.as_uri())
         page.locator("canvas, svg.marks").nth(2).wait_for()
-        assert page.locator("canvas, svg.marks").count() == 3
+        assert page.locator("canvas, svg.marks").count() == 4
     assert elsewhere == []
     text = index.read_text(encoding="utf-8")
     for part in ("loss_train", "loss_val", '"lr"', "nats_per_character", "五言绝句"):
