@@ -145,16 +145,6 @@ def test_the_documented_requests_are_written(
     assert home == Path.cwd()
 
 
-def test_the_poems_of_readme_are_written(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    [code] = re.findall(r"```python\n(.*?)```", readme, re.S)
-    exec(compile(code, "README.md", "exec"), {})  # noqa: S102
-    poems = capsys.readouterr().out.split()
-    assert [Verse.of(poem).form for poem in poems] == ["七言绝句"] * 3
-    assert all(Verse.of(poem).regulated for poem in poems)
-    assert home == Path.cwd()
-
-
 def test_the_documented_options_are_those_of_the_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
