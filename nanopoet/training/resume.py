@@ -33,7 +33,7 @@ _PATTERN = "step_*.safetensors"
 _PACKAGE = Path(__file__).parents[1]
 _SOURCES = (
     *("common", "tokens", "ops", "models", "training", "reinforcement", "prosody"),
-    "corpus/poems.py",
+    *("corpus/poems.py", "evaluation/variety.py", "writing/vocabulary.py"),
 )
 """Code that decides the result of a training, as its stage depends on it in dvc.yaml."""
 _KEPT = timedelta(days=14)
