@@ -200,7 +200,7 @@ def test_simplified_characters_are_understood(each: tuple[Path, PyFuncModel]) ->
         ({"form": "五绝", "keywords": ["山月天風東空"]}, "keywords = 山月天風東空 is longer than"),
         ({"form": "五绝", "prompt": "山" * 301}, "prompt = '山山山"),
         ({"form": "五绝", "prompt": "鬱"}, "prompt = 鬱 has 鬱, which the training poems lack"),
-        ({"author": "王維"}, "no training poem is by 王維: known are 杜甫、李白"),
+        ({"author": "王維"}, "no training poem is by 王維: known are 李白、杜甫"),
         ({"rhyme": "東西", "form": "五绝"}, "rhyme = 東西"),
     ],
 )

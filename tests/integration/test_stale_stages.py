@@ -77,7 +77,7 @@ STALE: dict[str, tuple[object, str]] = {
         dict.fromkeys(("form", "rhyme", "rhyme_distinct", "tone", "repeat", "unknown"), 0.5),
         "reinforce",
     ),
-    "reinforce.kl_weight": (0.5, "reinforce"),
+    "reinforce.kl_weight": (0.25, "reinforce"),
     "reinforce.field_dropout": (0.25, "reinforce"),
     "reinforce.max_steps": (7, "reinforce"),
     "reinforce.batch_size": (12, "reinforce"),
