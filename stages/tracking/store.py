@@ -1,40 +1,28 @@
-"""MLflow's store: its place, connecting to it, and its errors on one line."""
+"""MLflow's store: its place, and connecting to it."""
 
 import logging
 import os
 import re
 import sqlite3
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import mlflow
-from alembic.util import CommandError
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
-from requests import RequestException
-from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
-from nanopoet.common.errors import NanopoetError
 from stages.runner import ROOT
+from stages.tracking.errors import SQLITE, check_schema, store_errors
 
 EXPERIMENT = "nanopoet"
-_SQLITE = "sqlite:///"
 _ARTIFACTS = "mlartifacts"
 """Folder of the artifacts, beside mlflow.db."""
-_ERRORS = (MlflowException, RequestException, SQLAlchemyError, sqlite3.Error, CommandError)
-_REMEDIES = {
-    "not a database|malformed": "run `mv {0} {0}.bad` and then again: MLflow makes a new one",
-    "locked": "end the process that locks it, and run again",
-    "schema|revision|no such (table|column)": "another version of MLflow wrote it: copy it and run "
-    "`mlflow db upgrade {1}`, or install the newer version if that fails",
-    r"^\w+:|filesystem": "make it answer, or run `unset MLFLOW_TRACKING_URI` to use mlflow.db",
-}
-"""Pattern of an address and its error → what helps; {0} is the file and {1} the address."""
+_PATIENCE = 60
+"""Seconds to wait for another process that makes or opens the store."""
 _PLACES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -49,27 +37,6 @@ for _name in ("urllib3.connectionpool", "mlflow.system_metrics", "mlflow.store.d
     logging.getLogger(_name).setLevel(logging.CRITICAL)  # `StoreError` says it, once
 
 
-class StoreError(NanopoetError):
-    """MLflow's store cannot be reached or refuses something."""
-
-
-@contextmanager
-def store_errors() -> Iterator[None]:
-    """Turn the errors of MLflow, its HTTP client and its database into `StoreError`."""
-    try:
-        yield
-    except (*_ERRORS, OSError, ImportError) as error:
-        address = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
-        file = address.removeprefix(_SQLITE)
-        problem = f"at {file} does not answer" if file.startswith("http") else f"cannot use {file}"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        found = (help_ for part, help_ in _REMEDIES.items() if re.search(part, f"{file}: {reason}"))
-        reason = reason if len(reason) <= 160 else f"{reason[:157]}..."
-        remedy = "".join(f"; {help_.format(file, address)}" for help_ in [*found][:1])
-        text = re.sub("//[^/@ ]*@", "//***@", f"MLflow {problem} ({reason}){remedy}")
-        raise StoreError(text) from error  # without a password
-
-
 def connect() -> str:
     """Connect to MLFLOW_TRACKING_URI, else to one SQLite file in the repository's root.
 
@@ -78,21 +45,22 @@ def connect() -> str:
     """
     own = ROOT.resolve() / "mlflow.db"
     # Relative, because MLflow reads % and ? of a path as parts of the URI.
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{os.path.relpath(own)}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{os.path.relpath(own)}"
     try:
         urlsplit(uri)
     except ValueError as error:  # MLflow lets it pass
         raise MlflowException(str(error)) from None
-    path = Path(uri.removeprefix(_SQLITE))
-    is_own = uri.startswith(_SQLITE) and path.parent.resolve() / path.name == own
+    path = Path(uri.removeprefix(SQLITE))
+    is_own = uri.startswith(SQLITE) and path.parent.resolve() / path.name == own
     # Two processes that meet an empty store race on its first migration, and one fails.
-    with FileLock(ROOT / ".mlflow.lock"):
+    with FileLock(ROOT / ".mlflow.lock", timeout=_PATIENCE):
         if is_own and not (own.exists() and own.stat().st_size):
             make_store(path)
-        if uri.startswith(_SQLITE) and path.exists():
+        if uri.startswith(SQLITE) and path.exists():
             with closing(sqlite3.connect(path)) as database, database:
                 # MLflow tries for 100 seconds to open a store that is damaged or locked.
-                database.execute("SELECT name FROM sqlite_master").fetchone()
+                if database.execute("SELECT name FROM sqlite_master").fetchone():
+                    check_schema(database)
                 if is_own:
                     _repair_places(database, own.parent)
         mlflow.set_tracking_uri(uri)
@@ -156,6 +124,18 @@ def find_speed(nats: float) -> float | None:
         runs = client.search_runs(experiments, same)
     speeds = (run.data.metrics.get("tokens_per_second") for run in runs)
     return next(filter(None, speeds), None)
+
+
+def newest_runs(experiment_id: str, count: int) -> list[str]:
+    """Return the ids of the newest finished runs.
+
+    Raises:
+        StoreError: the store cannot be used.
+    """
+    finished = "attributes.status = 'FINISHED'"
+    with store_errors():
+        runs = mlflow.MlflowClient().search_runs([experiment_id], finished, max_results=count)
+    return [run.info.run_id for run in runs]
 
 
 def say(text: str) -> None:

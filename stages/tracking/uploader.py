@@ -20,9 +20,10 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from nanopoet.param_sections import Params
 from nanopoet.training.history import StepRecord
 from stages.runner import ROOT
+from stages.tracking.errors import StoreError, store_errors
 from stages.tracking.provenance import digest
 from stages.tracking.record import RunRecord
-from stages.tracking.store import StoreError, connect, say, store_errors
+from stages.tracking.store import connect, say
 from stages.tracking.stored_run import HOST, LOCK, StoredRun
 from stages.tracking.trainings import TRAININGS
 

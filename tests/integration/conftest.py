@@ -1,7 +1,9 @@
-"""Projects on which the tests of tracking train."""
+"""Projects on which the tests of tracking train, and folders with an MLflow store."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,3 +33,42 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own(prepared: Path, tmp_path: Path) -> Project:
     """A project of the test's own."""
     return Project.at(shutil.copytree(prepared, tmp_path / "own")).fork()
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store without a run."""
+    from stages.tracking.store import make_store
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    make_store(path)
+    return path
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Iterator[Any]:
+    """Give a function that makes a folder the repository, with an empty store if it has none."""
+    import mlflow
+    from mlflow.store.model_registry import sqlalchemy_store as model_registry
+    from mlflow.store.tracking import sqlalchemy_store as tracking
+    from mlflow.tracking._model_registry.registry import ModelRegistryStoreRegistry
+    from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry
+
+    from stages.tracking import store
+
+    def go(folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "mlflow.db").exists():
+            shutil.copy(empty_store, folder / "mlflow.db")
+        monkeypatch.setattr(store, "ROOT", folder)
+        monkeypatch.chdir(folder)
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        # A stage works in one folder. MLflow keeps the store of a relative address open.
+        for registry in (TrackingStoreRegistry, ModelRegistryStoreRegistry):
+            registry._get_store_with_resolved_uri.cache_clear()
+        for each in (tracking.SqlAlchemyStore, model_registry.SqlAlchemyStore):
+            each._engine_map.clear()
+        return folder
+
+    yield go
+    mlflow.set_tracking_uri("")

@@ -1,23 +1,17 @@
-"""A store that was moved, copied, or cannot be used."""
+"""A store that was moved or copied, and one of an earlier commit."""
 
 import shutil
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
 from mlflow.entities import Dataset, DatasetInput, Metric
-from mlflow.tracking._model_registry.registry import ModelRegistryStoreRegistry
-from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry
 
 from nanopoet.training.history import StepRecord
-from stages.tracking import store, stored_run
+from stages.tracking import stored_run
 from stages.tracking.record import LoggedStep, RunRecord
-from stages.tracking.store import StoreError, connect, make_store, store_errors
+from stages.tracking.store import connect
 from stages.tracking.stored_run import StoredRun
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow is not free of warnings
@@ -40,37 +34,6 @@ PARAMS = {
     "pretrain.block_size": "3",
 }
 FIGURES = {"nats_per_character": 4.0, "perplexity": 54.6, "nats_per_character_by_form": {"词": 4.0}}
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    make_store(path)
-    return path
-
-
-@pytest.fixture
-def at(monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Iterator[Any]:
-    """Give a function that makes a folder the repository, with an empty store if it has none."""
-    from mlflow.store.model_registry import sqlalchemy_store as model_registry
-    from mlflow.store.tracking import sqlalchemy_store as tracking
-
-    def go(folder: Path) -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "mlflow.db").exists():
-            shutil.copy(empty_store, folder / "mlflow.db")
-        monkeypatch.setattr(store, "ROOT", folder)
-        monkeypatch.chdir(folder)
-        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        # A stage works in one folder. MLflow keeps the store of a relative address open.
-        for registry in (TrackingStoreRegistry, ModelRegistryStoreRegistry):
-            registry._get_store_with_resolved_uri.cache_clear()
-        for each in (tracking.SqlAlchemyStore, model_registry.SqlAlchemyStore):
-            each._engine_map.clear()
-        return folder
-
-    yield go
-    mlflow.set_tracking_uri("")
 
 
 def record(name: str, **tags: str) -> RunRecord:
@@ -167,104 +130,6 @@ def test_a_deleted_experiment_is_restored(
     assert "restored MLflow's experiment 'nanopoet', which was deleted\n" in capsys.readouterr().err
     runs = mlflow.MlflowClient().search_runs([connect()])
     assert {run.info.run_id for run in runs} == {first, second}
-
-
-def damage(path: Path) -> None:
-    path.write_bytes(bytes(range(256)) * 4)
-
-
-def cut(path: Path) -> None:
-    with open(path, "r+b") as file:
-        file.truncate(path.stat().st_size // 3)
-
-
-def replace_by_a_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def execute(path: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(path)) as database, database:
-        for statement in statements:
-            database.execute(statement)
-
-
-def be_of_another_version(path: Path) -> None:
-    execute(path, "UPDATE alembic_version SET version_num = 'abc'")
-
-
-def be_of_another_version_with_other_tables(path: Path) -> None:
-    be_of_another_version(path)
-    execute(path, "DROP TABLE logged_models")
-
-
-def be_another_database(path: Path) -> None:
-    path.unlink()
-    execute(path, "CREATE TABLE poems (text TEXT)")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "reason", "remedy"),
-    [
-        (damage, "file is not a database", "run `mv mlflow.db mlflow.db.bad`"),
-        (cut, "malformed", "run `mv mlflow.db mlflow.db.bad`"),
-        (replace_by_a_folder, "unable to open", ""),
-        (be_of_another_version, "abc", "run `mlflow db upgrade sqlite:///mlflow.db`"),
-        (be_of_another_version_with_other_tables, "abc", "run `mlflow db upgrade"),
-        (be_another_database, "no such table", "another version"),
-    ],
-)
-def test_a_store_that_cannot_be_used_is_one_sentence(
-    at: Any, tmp_path: Path, spoil: Any, reason: str, remedy: str
-) -> None:
-    path = at(tmp_path) / "mlflow.db"
-    spoil(path)
-    before = None if path.is_dir() else path.read_bytes()
-    with pytest.raises(StoreError) as error, store_errors():
-        connect()
-    text = str(error.value)
-    assert text.startswith("MLflow cannot use mlflow.db (")
-    assert "\n" not in text
-    assert reason in text
-    assert remedy in text
-    assert before is None or path.read_bytes() == before
-
-
-def test_a_locked_store_is_one_sentence(
-    at: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = at(tmp_path) / "mlflow.db"
-    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0.1))
-    with closing(sqlite3.connect(path)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(StoreError, match=r"locked\); end the process"), store_errors():
-            connect()
-    with store_errors():
-        assert connect()
-
-
-@pytest.mark.parametrize(
-    ("uri", "problem"),
-    [
-        ("http://me:secret@127.0.0.1:9", r"at http://\*\*\*@127.0.0.1:9 does not answer"),
-        ("file:./x", r"cannot use file:./x \(The filesystem tracking backend"),
-        ("./x", r"cannot use ./x \(The filesystem tracking backend"),
-        ("nothing://x", "cannot use nothing://x"),
-        ("http://[x", r"at http://\[x does not answer \(Invalid IPv6 URL\)"),
-        ("mysql://me:secret@h/d", r"cannot use mysql://\*\*\*@h/d \(No module named"),
-    ],
-)
-def test_an_address_that_cannot_be_used_is_one_sentence(
-    at: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, problem: str
-) -> None:
-    at(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(StoreError, match=problem) as error, store_errors():
-        connect()
-    assert "unset MLFLOW_TRACKING_URI" in str(error.value)
-    assert "secret" not in str(error.value)
-    assert not (tmp_path / "x").exists()
 
 
 def test_a_store_of_the_version_before_the_rooms_goes_on(at: Any, tmp_path: Path) -> None:

@@ -16,7 +16,10 @@ KINDS = {
         "integration/test_tracking_store.py::test_a_store_goes_with_its_folder",
         "integration/test_tracking_store.py::test_other_artifacts_stay",
     ),
-    "a store that cannot be used": ("integration/test_tracking_store.py",),
+    "a store that cannot be used": (
+        "integration/test_tracking_store.py",
+        "integration/test_unusable_store.py",
+    ),
     "another git repository, or none": (
         "unit/stages/test_provenance.py",
         "unit/tools/test_repair_dvc.py",
