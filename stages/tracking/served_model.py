@@ -5,9 +5,12 @@ then has a copy of `nanopoet` and the artifact `poet`, a model folder, and nothi
 project.
 """
 
+import os
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import mlflow
 import pandas as pd
 import torch
 from mlflow.exceptions import MlflowException
@@ -26,6 +29,8 @@ from nanopoet.tokens.prompts import in_known_script
 from nanopoet.writing.folder import load_poet
 from nanopoet.writing.request import Request
 from nanopoet.writing.write import write_poems
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 _TYPES = {"integer": DataType.long, "number": DataType.double}
 
@@ -73,6 +78,14 @@ REQUIREMENTS = (
     "tqdm",
 )
 """Packages that MLflow installs where it serves the model by itself."""
+
+
+def _traced(function: Method) -> Method:
+    """Make each call a trace in MLflow, if NANOPOET_TRACES is `true` when the model is loaded."""
+    if os.environ.get("NANOPOET_TRACES") != "true":
+        return function
+    traced: Method = mlflow.trace(function)
+    return traced
 
 
 class Poet(PythonModel):
@@ -123,6 +136,7 @@ class Poet(PythonModel):
             raise MlflowException(problem, error_code=INVALID_PARAMETER_VALUE) from None
         return pd.DataFrame(rows, columns=["prompt", "poem"])
 
+    @_traced
     def _write(
         self, prompt: str, request: Request | None, sampling: Sampling, generator: torch.Generator
     ) -> list[str]:

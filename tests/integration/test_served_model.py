@@ -23,6 +23,7 @@ from tests.support.writing import save_poets
 
 with warnings.catch_warnings():  # MLflow is not free of warnings
     warnings.simplefilter("ignore")
+    import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.pyfunc import PyFuncModel, load_model, save_model
     from mlflow.pyfunc.scoring_server import invocations
@@ -249,3 +250,29 @@ def test_the_example_in_mlflow_has_all_columns_and_goes_with_any_vocabulary(
     assert tokenizer.unknown(rows["prompt"][0])
     [poem] = _predict(model, rows, params)
     assert poem
+
+
+@pytest.mark.parametrize("traces", ["true", "false"])
+def test_served_poems_are_traces_if_asked_for(
+    folder: Path, at: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traces: str
+) -> None:
+    """The variables are those of docs/experiments.md, which a server hands on to the model."""
+    page = (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
+    [line] = re.findall("^NANOPOET_TRACES=.*(?= )", page, re.M)
+    at(tmp_path)
+    for variable in shlex.split(line):
+        monkeypatch.setenv(*variable.split("=", 1))
+    monkeypatch.setenv("NANOPOET_TRACES", traces)
+    mlflow.set_tracking_uri("sqlite:///mlflow.db")
+    experiment = mlflow.create_experiment("nanopoet", tmp_path.as_uri())
+    model = _stored(folder / "poet")
+    first, second = _ask(model, {"prompt": "山"}, {"prompt": "", "form": "五绝"}, count=1)
+    mlflow.flush_trace_async_logging()
+    found = mlflow.search_traces(locations=[experiment], return_type="list")
+    if traces == "false":
+        assert found == []
+        return
+    spans = sorted((trace.data.spans[0] for trace in found), key=lambda span: span.start_time_ns)
+    assert [span.outputs for span in spans] == [[first], [second]]
+    assert [span.inputs["prompt"] for span in spans] == ["山", ""]
+    assert spans[1].inputs["request"]["form"] == "五绝"
