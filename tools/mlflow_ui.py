@@ -7,28 +7,34 @@ import subprocess
 import sys
 
 from stages.runner import run
+from stages.tracking.pages import compare_page, models_page, runs_page
+from stages.tracking.store import newest_runs
 from stages.tracking.uploader import open_store
 
 
 def main() -> None:
-    """Print the address of the runs, and serve the UI until it is interrupted."""
+    """Print the addresses of some pages, and serve the UI until it is interrupted."""
     store, experiment_id = open_store()
-    view = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
-    if store.startswith("http"):
-        print(f"open {store.rstrip('/')}/{view}")
-        return
     port = str(_free_port())
-    print(f"open http://127.0.0.1:{port}/{view} and stop with Ctrl-C", flush=True)
+    is_remote = store.startswith("http")
+    server = store if is_remote else f"http://127.0.0.1:{port}"
+    print(f"runs     {runs_page(server, experiment_id)}")
+    print(f"models   {models_page(server, experiment_id)}")
+    if len(newest := newest_runs(experiment_id, 2)) == 2:
+        print(f"compare  {compare_page(server, experiment_id, newest)}")
+    if is_remote:
+        return
+    print("stop with Ctrl-C", flush=True)
     # By default MLflow also starts a job runner and seven idle workers.
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
     command += ["--host", "127.0.0.1", "--port", port, "--workers", "1"]
-    with subprocess.Popen(command, env=environment, start_new_session=True) as server:
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
         try:
-            server.wait()
+            process.wait()
         finally:
-            if server.poll() is None:
-                os.killpg(server.pid, signal.SIGTERM)  # with its workers
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)  # with its workers
 
 
 def _free_port() -> int:

@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import subprocess
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from tests.support import browser
 from tests.support.params import SMALL
 from tests.support.poems import make_poems
 from tests.support.project import Project
+from tests.support.tracking import ask
 from tools.reliability.load import serve
 
 needs_chromium = pytest.mark.skipif(
@@ -59,6 +59,7 @@ def test_the_ui_shows_both_runs(two_runs: Project) -> None:
 
         page.goto(browser.compare_address(address, [first["id"], second["id"]]))
         page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
+        assert browser.shows_training_view(page)
         page.get_by_text("Show diff only").first.click()
         page.wait_for_function("!document.body.innerText.includes('evaluate.temperature')")
         text = page.inner_text("body")
@@ -121,6 +122,46 @@ def test_the_run_page_begins_with_its_description(two_runs: Project) -> None:
 
 
 @needs_chromium
+def test_each_address_that_is_printed_opens_the_view_for_training(two_runs: Project) -> None:
+    ids = [run["id"] for run in two_runs.tracked()]
+    with (
+        browser.links(two_runs.folder, two_runs.environment) as links,
+        browser.page() as (page, elsewhere),
+    ):
+        for name, sign in (
+            ("runs", NAMES[1]),
+            ("models", "nanopoet v"),
+            ("compare", "Comparing 2 Runs from 1 Experiment"),
+        ):
+            page.goto(links[name])
+            page.get_by_text(sign).first.wait_for()
+            assert browser.shows_training_view(page)
+        assert all(run_id in page.inner_text("body") for run_id in ids)
+
+        page.goto(links["runs"])
+        page.get_by_label("Select all runs").click()
+        page.get_by_text("Compare", exact=True).click()
+        page.wait_for_url("**/compare-runs**")
+        page.get_by_text("Model training").click()
+        page.reload()  # without a word of the view in the address
+        page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
+        assert "workflowType" not in page.url
+        assert browser.shows_training_view(page)
+    assert elsewhere == []
+
+
+@needs_chromium
+def test_the_models_tab_shows_what_was_measured_on_the_validation_poems(two_runs: Project) -> None:
+    with (
+        browser.links(two_runs.folder, two_runs.environment) as links,
+        browser.page() as (page, elsewhere),
+    ):
+        page.goto(links["models"])
+        page.get_by_text("poems/val").first.wait_for()
+    assert elsewhere == []
+
+
+@needs_chromium
 def test_the_plots_open_without_a_network(two_runs: Project) -> None:
     done = two_runs.run("dvc", "plots", "diff", "HEAD")
     assert done.returncode == 0, done.stderr
@@ -143,23 +184,6 @@ def served(two_runs: Project) -> Iterator[str]:
         yield address
 
 
-def _ask(
-    url: str, prompts: list[str], wishes: dict[str, Any] | None = None, **params: Any
-) -> tuple[int, dict[str, Any]]:
-    """Ask the served model for poems, with wishes for the first; return HTTP status and answer."""
-    rows: list[dict[str, Any]] = [{"prompt": prompt} for prompt in prompts]
-    rows[0] |= wishes or {}
-    body = {"dataframe_records": rows, "params": params}
-    request = urllib.request.Request(  # noqa: S310
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
-
-
 def test_only_this_machine_reaches_the_served_model_and_the_ui(
     two_runs: Project, served: str
 ) -> None:
@@ -174,27 +198,27 @@ def test_only_this_machine_reaches_the_served_model_and_the_ui(
 
 def test_the_served_model_answers_with_poems(served: str) -> None:
     params: dict[str, Any] = {"count": 2, "max_new_tokens": 6, "seed": 3, "top_k": 5, "top_p": 0.9}
-    status, answer = _ask(served, ["春", ""], **params)
+    status, answer = ask(served, ["春", ""], **params)
     assert status == 200
     rows = answer["predictions"]
     assert [row["prompt"] for row in rows] == ["春", "春", "", ""]
     assert all(row["poem"].startswith(row["prompt"]) for row in rows)
     assert all(len(row["poem"]) <= len(row["prompt"]) + 6 for row in rows)
-    assert _ask(served, ["春", ""], **params) == (status, answer)
-    assert _ask(served, ["春", ""], **(params | {"seed": 4})) != (status, answer)
-    greedy = _ask(served, ["春"], temperature=0.0, count=3)[1]["predictions"]
+    assert ask(served, ["春", ""], **params) == (status, answer)
+    assert ask(served, ["春", ""], **(params | {"seed": 4})) != (status, answer)
+    greedy = ask(served, ["春"], temperature=0.0, count=3)[1]["predictions"]
     assert len({row["poem"] for row in greedy}) == 1
 
 
 def test_the_served_model_takes_requests(served: str) -> None:
     wishes = {"form": "五绝", "keep_rules": True, "acrostic": "春？？？"}
-    status, answer = _ask(served, ["春", "山"], wishes, max_new_tokens=3)
+    status, answer = ask(served, ["春", "山"], wishes, max_new_tokens=3)
     assert status == 200
     first, second = (row["poem"] for row in answer["predictions"])
     assert first.startswith("春")
     assert (Verse.of(first).form, Verse.of(first).regulated) == ("五言绝句", True)
     assert len(second) <= 4, "the second row asks for nothing but its beginning"
-    status, answer = _ask(served, [""], {"form": "九绝"})
+    status, answer = ask(served, [""], {"form": "九绝"})
     assert status == 400
     assert "Error: form = 九绝 is unknown: a model without tunes" in answer["message"]
 
@@ -217,7 +241,7 @@ def test_the_served_model_takes_requests(served: str) -> None:
 def test_the_served_model_refuses_what_is_out_of_range(
     served: str, prompts: list[str], params: dict[str, Any], message: str
 ) -> None:
-    status, answer = _ask(served, prompts, **params)
+    status, answer = ask(served, prompts, **params)
     assert status == 400
     assert message in answer["message"]
 

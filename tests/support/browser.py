@@ -3,8 +3,8 @@
 `python -m tests.support.browser` takes the pictures in docs/ from the runs of this repository.
 """
 
-import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -19,6 +19,8 @@ from pathlib import Path
 import psutil
 import pytest
 from playwright.sync_api import Page, sync_playwright
+
+from stages.tracking.pages import compare_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(
@@ -59,8 +61,8 @@ def page() -> Iterator[tuple[Page, list[str]]]:
 
 
 @contextmanager
-def ui(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """Start what `make ui` starts, and yield the address of its training view."""
+def links(folder: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Start what `make ui` starts, and yield the addresses that it prints, by name."""
     command = [sys.executable, "-m", "tools.mlflow_ui"]
     with subprocess.Popen(
         command,
@@ -72,11 +74,19 @@ def ui(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
     ) as process:
         try:
             assert process.stdout is not None
-            address = process.stdout.readline().split()[1]
-            wait_for(address.split("/#")[0] + "/health")
-            yield address
+            printed = iter(process.stdout.readline, "stop with Ctrl-C\n")
+            found = dict(line.split() for line in printed)
+            wait_for(found["runs"].split("/#")[0] + "/health")
+            yield found
         finally:
             process.terminate()
+
+
+@contextmanager
+def ui(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """Start what `make ui` starts, and yield the address of the runs."""
+    with links(folder, environment) as found:
+        yield found["runs"]
 
 
 def wait_for(url: str, seconds: float = 300) -> None:
@@ -115,11 +125,17 @@ def free_port() -> int:
     return port
 
 
+def shows_training_view(opened: Page) -> bool:
+    """Tell whether MLflow shows the menu of its view for model training, and not that for GenAI."""
+    menu = opened.get_by_role("navigation").first
+    menu.get_by_text(re.compile("^(Model registry|AI Gateway)$")).first.wait_for()
+    return menu.get_by_text("Model registry").is_visible()
+
+
 def compare_address(address: str, run_ids: list[str]) -> str:
     """Return the address at which the UI compares runs."""
-    base, experiment = address.split("/#")[0], address.split("/experiments/")[1].split("/")[0]
-    runs = urllib.parse.quote(json.dumps(run_ids))
-    return f"{base}/#/compare-runs?runs={runs}&experiments=%5B%22{experiment}%22%5D"
+    server, experiment = address.split("/#")[0], address.split("/experiments/")[1].split("/")[0]
+    return compare_page(server, experiment, run_ids)
 
 
 def take_pictures(folder: Path) -> None:

@@ -1,5 +1,6 @@
-"""Trainings that tests interrupt, and MLflow servers that tests stop."""
+"""Trainings that tests interrupt, and MLflow servers that tests stop or ask for poems."""
 
+import json
 import os
 import signal
 import socket
@@ -8,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,23 @@ def assert_whole(run: dict[str, Any]) -> None:
     assert run["train"] == list(range(STEPS))
     assert [step for step, _ in run["val"]] == [*range(0, STEPS, EVAL_EVERY), STEPS - 1]
     assert len(run["models"]) == 1
+
+
+def ask(
+    url: str, prompts: list[str], wishes: dict[str, Any] | None = None, **params: Any
+) -> tuple[int, dict[str, Any]]:
+    """Ask the served model for poems, with wishes for the first; return HTTP status and answer."""
+    rows: list[dict[str, Any]] = [{"prompt": prompt} for prompt in prompts]
+    rows[0] |= wishes or {}
+    body = {"dataframe_records": rows, "params": params}
+    request = urllib.request.Request(  # noqa: S310
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
 
 
 class Server:
