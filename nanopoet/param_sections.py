@@ -76,9 +76,8 @@ class PretrainParams(_Section):
     """Number of key and value heads per `modern` block; divides `head_num`. Fewer heads make
     single-token decoding faster. `classic` has as many as `head_num`."""
     previous_token_heads: list[Annotated[int, Field(ge=1)]]
-    """Heads in the first block of a `modern` model that begin training by attending to an earlier
-    token, given as distances in tokens: `[1, 2]` is one head for the previous token and one for the
-    token before it. `[]` for no such head."""
+    """Heads in the first block of a `modern` model that begin by attending to an earlier token, as
+    distances in tokens: `[1, 2]` is a head for the previous token and one for the token before."""
     mlp_size: int = Field(ge=1)
     """Hidden width of the MLP in a `modern` block; `classic` has four times `emb_size`."""
     dropout: float = Field(ge=0, lt=1)
@@ -103,9 +102,8 @@ class PretrainParams(_Section):
     embedding_lr: float = Field(gt=0)
     """Peak learning rate of the token embedding."""
     character_features: list[Literal["radical", "rhyme", "tone"]]
-    """Properties by which characters share what they learn. A step also moves the embeddings and
-    output weights of all characters that have the same radical, rhyme group or tone. `[]` for
-    none."""
+    """Properties by which characters share what they learn; `[]` for none. A step also moves the
+    embeddings and output weights of all characters with the same radical, rhyme group or tone."""
     muon_lr: float = Field(gt=0)
     """Peak learning rate of Muon; unused if `optimizer` is `adamw`."""
     muon_momentum: float = Field(ge=0, lt=1)
@@ -130,6 +128,9 @@ class PretrainParams(_Section):
     """Most characters that a sample gets after its prompt."""
     checkpoint_every: int = Field(ge=1)
     """Steps between two saved states, from which an interrupted training resumes."""
+    log_model_every: int = Field(ge=0)
+    """Steps between two logged models of a training; 0 logs the final model alone. A multiple of
+    `eval_every` gives each a validation loss. It does not change the result."""
     torchrun: str = Field(pattern=_TORCHRUN)
     """Options for `torchrun`, such as `--standalone --nproc-per-node 2`, to train with several
     processes; empty for one process. Batches and their order stay the same (docs/scaling.md)."""

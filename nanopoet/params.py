@@ -31,6 +31,11 @@ def _changed(pretrain: PretrainParams, section: FinetuneParams | ReinforceParams
     return pretrain.model_copy(update=section.model_dump(include=set(shared)))
 
 
+def decisive(section: BaseModel) -> dict[str, Any]:
+    """Return the parameters of a section that decide the result of a training."""
+    return section.model_dump(exclude={"log_model_every"})
+
+
 def load_params(path: str | Path = "params.yaml") -> Params:
     """Read and check a parameter file.
 

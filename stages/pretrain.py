@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from nanopoet.common.device import keep_freed_memory
-from nanopoet.params import load_params
+from nanopoet.params import decisive, load_params
 from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training import distributed
@@ -29,7 +29,7 @@ def main() -> None:
         tokens, val = TokenArrays.load("data/train").tokens, TokenArrays.load("data/val").tokens
         model = build_model(tokenizer.vocab_size, recipe)
         trainer = Trainer(model, pretraining(tokens, val, tokenizer, recipe), tokenizer, recipe)
-        origin = {"steps": recipe.max_steps, "pretrain": recipe.model_dump()}
+        origin = {"steps": recipe.max_steps, "pretrain": decisive(recipe)}
         train(params, trainer, [tokens, val], MODEL, origin)
 
 

@@ -37,6 +37,9 @@ HISTORY_SECONDS = 10.0
 STEP_COMPLETED = ROOT / ".dvc/tmp/exps/run/DVCLIVE_STEP_COMPLETED"
 """File that DVC's extension for VS Code watches, to draw the experiments in the queue again."""
 
+_KEPT = "model_"
+"""Beginning of the folders of intermediate models; the step follows."""
+
 
 def train(
     params: Params, trainer: Trainer, arrays: Sequence[Array], folder: Path, origin: dict[str, Any]
@@ -78,13 +81,15 @@ def _train_and_save(
         open_run(name, params, run_id, trainer.records, lock) as mlflow_run,
         _history_so_far(folder) as show_history,
     ):
+        mlflow_run.models |= _kept_models(scratch, trainer)
         for record, rates in show_progress(trainer):
             mlflow_run.log_step(record, rates)
+            if _is_to_log(trainer):
+                mlflow_run.models[record.step] = _keep_model(scratch, folder, trainer, origin)
             if trainer.step % trainer.params.checkpoint_every == 0:
                 save_state(scratch, trainer, mlflow_run.run_id)
             show_history(trainer.records)
-        save_model(folder, trainer.model, trainer.tokenizer, origin)
-        write_history(folder, trainer.records)
+        _save(folder, trainer, origin)
         mlflow_run.model = folder
 
 
@@ -113,6 +118,38 @@ def _history_so_far(folder: Path) -> Iterator[Callable[[Sequence[StepRecord]], N
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _is_to_log(trainer: Trainer) -> bool:
+    """Tell whether the model of the last step is an intermediate one that MLflow gets."""
+    step, every = trainer.step - 1, trainer.params.log_model_every
+    return every > 0 and step % every == 0 and 0 < step < trainer.params.max_steps - 1
+
+
+def _keep_model(scratch: Path, folder: Path, trainer: Trainer, origin: dict[str, Any]) -> Path:
+    """Write the model of the last step beside the saved states, until MLflow has it.
+
+    What the stage has put into `folder`, such as a catalogue, belongs to the model.
+    """
+    kept, partial = scratch / f"{_KEPT}{trainer.step - 1}", scratch / "partial"
+    if not kept.exists():
+        shutil.rmtree(partial, ignore_errors=True)
+        if folder.exists():
+            shutil.copytree(folder, partial)
+        _save(partial, trainer, origin | {"steps": trainer.step})
+        partial.rename(kept)
+    return kept
+
+
+def _kept_models(scratch: Path, trainer: Trainer) -> dict[int, Path]:
+    """Return the models that earlier processes kept, by step."""
+    kept = {int(path.name.removeprefix(_KEPT)): path for path in scratch.glob(f"{_KEPT}*")}
+    return {step: path for step, path in kept.items() if step < trainer.step}
+
+
+def _save(folder: Path, trainer: Trainer, origin: dict[str, Any]) -> None:
+    save_model(folder, trainer.model, trainer.tokenizer, origin)
+    write_history(folder, trainer.records)
 
 
 def _write_metrics(trainer: Trainer, folder: Path) -> None:

@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import atomic_write
 from nanopoet.common.types import Array
+from nanopoet.params import decisive
 from nanopoet.training import distributed
 from nanopoet.training.history import StepRecord
 from nanopoet.training.trainer import Trainer
@@ -73,9 +74,9 @@ def scratch_folder(root: str | Path, trainer: Trainer, arrays: Sequence[Array]) 
 
 
 def _digest(trainer: Trainer, arrays: Sequence[Array]) -> str:
-    params = trainer.params.model_dump_json() + trainer.task.options
-    decisive = f"{params} {trainer.tokenizer.digest} {torch.__version__} {trainer.machine}"
-    digest = hashlib.sha256(decisive.encode())
+    params = json.dumps(decisive(trainer.params)) + trainer.task.options
+    decides = f"{params} {trainer.tokenizer.digest} {torch.__version__} {trainer.machine}"
+    digest = hashlib.sha256(decides.encode())
     for source in _source_files():
         digest.update(hashlib.sha256(source.read_bytes()).digest())
     for array in arrays:

@@ -7,6 +7,8 @@ import pandas as pd
 from nanopoet.common.text import as_lines
 from stages.tracking.record import LoggedStep, RunRecord
 
+_BY_ITSELF = {"verse", "asked", "tunes", "titles"}
+"""Keys of figures of poems that the model writes, which no dataset decides."""
 _SAME_FOR_ALL = {"human", "ngram", "styles"}
 """Keys of metrics/evaluate.json that do not describe the model, or that MLflow rejects."""
 
@@ -72,3 +74,13 @@ def evaluation_metrics(figures: dict[str, Any]) -> dict[str, float]:
         for name, value in flat.items()
         if isinstance(value, (int, float)) and not _SAME_FOR_ALL & set(str(name).split("/"))
     }
+
+
+def is_of_weights(metric: str) -> bool:
+    """Tell whether a metric describes the weights after its step, and not the training."""
+    return metric == "loss/val" or metric.startswith("evaluate/")
+
+
+def is_measured_on_val(metric: str) -> bool:
+    """Tell whether a metric of the weights is measured on the validation poems."""
+    return is_of_weights(metric) and metric.split("/")[1] not in _BY_ITSELF

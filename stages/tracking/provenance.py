@@ -10,6 +10,7 @@ from typing import Any
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.yaml import parse_yaml
 from nanopoet.param_sections import Params
+from nanopoet.params import decisive
 from stages.tracking.trainings import TRAININGS
 
 _INPUTS = {"poems/train": "data/train", "poems/val": "data/val", "vocabulary": "data/vocab.json"}
@@ -19,9 +20,9 @@ _CODE = (".", ":!dvc.lock", ":!metrics")
 
 
 def flatten_params(params: Params, sections: Iterable[str]) -> dict[str, str]:
-    """Return `section.leaf` → value as text, for some sections."""
-    leaves = params.model_dump()
-    return {f"{s}.{leaf}": str(value) for s in sections for leaf, value in leaves[s].items()}
+    """Return `section.leaf` → value as text, for the parameters of some sections that decide."""
+    leaves = {section: decisive(getattr(params, section)) for section in sections}
+    return {f"{s}.{leaf}": str(value) for s in leaves for leaf, value in leaves[s].items()}
 
 
 def input_digests() -> dict[str, str]:

@@ -16,7 +16,12 @@ from nanopoet.training.history import StepRecord, read_history
 from stages.tracking.provenance import flatten_params, input_digests, name_and_tags
 from stages.tracking.trainings import TRAININGS
 
-_FILE, _MODEL = "record.json", "poet"
+VAL = "poems/val"
+"""Name of the validation poems among the inputs, and as a dataset of MLflow."""
+DIGEST_LENGTH = 32
+"""Characters of a digest that MLflow takes."""
+
+_FILE, _MODEL, _MODELS = "record.json", "poet", "models"
 
 
 @dataclass
@@ -48,6 +53,7 @@ class RunRecord:
         status: RUNNING, FINISHED, FAILED or KILLED.
         run_id: id of the MLflow run, once it is known.
         model: folder of the finished model.
+        models: step → folder of an intermediate model that MLflow gets, too.
         evaluation: content of metrics/evaluate.json; empty before the evaluation.
         poems: content of data/samples.txt.
         report: the HTML page, if it is written yet.
@@ -63,6 +69,7 @@ class RunRecord:
     status: str = "RUNNING"
     run_id: str | None = None
     model: Path | None = None
+    models: dict[int, Path] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
     poems: str = ""
     report: str | None = None
@@ -86,6 +93,16 @@ class RunRecord:
         record.model, record.status = model, "FINISHED"
         return record
 
+    @property
+    def val_digest(self) -> str:
+        """Digest of the validation poems, as MLflow has it."""
+        return self.inputs[VAL][:DIGEST_LENGTH]
+
+    @property
+    def last_step(self) -> int:
+        """Number of the last step so far."""
+        return self.steps[-1].record.step
+
     def log_step(self, record: StepRecord, rates: dict[str, float]) -> None:
         """Add a step that has just been made, and its speeds."""
         self.steps.append(LoggedStep(record, now(), rates))
@@ -99,9 +116,12 @@ class RunRecord:
         self.report = report
 
     def save(self, folder: Path) -> None:
-        """Write the record into a folder, with a copy of the model."""
-        if self.model and self.model != folder / _MODEL:
-            shutil.copytree(self.model, folder / _MODEL, dirs_exist_ok=True)
+        """Write the record into a folder, with copies of its models."""
+        copies = {folder / _MODELS / str(step): model for step, model in self.models.items()}
+        copies |= {folder / _MODEL: self.model} if self.model else {}
+        for copy, model in copies.items():
+            if copy != model:
+                shutil.copytree(model, copy, dirs_exist_ok=True)
         write_text(folder / _FILE, TypeAdapter(RunRecord).dump_json(self).decode())
 
     @staticmethod
@@ -115,6 +135,7 @@ class RunRecord:
         except ValidationError:
             raise FileError(path, "not a record of this version; delete its folder") from None
         record.model = record.model and folder / _MODEL
+        record.models = {step: folder / _MODELS / str(step) for step in record.models}
         return record
 
 

@@ -84,7 +84,7 @@ def _traced(function: Method) -> Method:
     """Make each call a trace in MLflow, if NANOPOET_TRACES is `true` when the model is loaded."""
     if os.environ.get("NANOPOET_TRACES") != "true":
         return function
-    traced: Method = mlflow.trace(function)
+    traced: Method = mlflow.trace(function)  # type: ignore[assignment]
     return traced
 
 

@@ -5,7 +5,6 @@ import json
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 
 from nanopoet.report.charts import NATS, bars_chart, loss_chart
 from stages.tracking.description import describe, evaluation_metrics, samples_table, step_metrics
+from stages.tracking.logged_models import LoggedModels
 from stages.tracking.provenance import digest
-from stages.tracking.record import RunRecord, now
+from stages.tracking.record import DIGEST_LENGTH, VAL, RunRecord, now
 from stages.tracking.store import connect, say
 from stages.tracking.trainings import TRAININGS
 
@@ -45,13 +45,20 @@ class StoredRun:
             self._client.update_run(self._id, status="RUNNING")
         self._client.log_batch(self._id, params=[Param(*each) for each in record.params.items()])
         self._client.log_inputs(self._id, [_dataset(*each) for each in record.inputs.items()])
+        self._models = LoggedModels(record, run)
         self._tokens_sent = run.data.metrics.get("tokens", 0)
 
     def send(self) -> None:
         """Send what the run lacks. A record that is no longer RUNNING ends its run."""
         record = self.record
         has_ended = record.status != "RUNNING"
-        if not self._send_steps() and not has_ended:
+        models = [*record.models.items()]  # before the steps, whose losses go to them
+        has_samples = self._send_steps()
+        if has_ended and record.model:
+            self._continue_other(record.model)
+        for step, folder in models:
+            self._models.send(step, folder, f"model_step_{step}")
+        if not has_samples and not has_ended:
             return
         self._send_samples()
         if has_ended and record.model:
@@ -127,43 +134,36 @@ class StoredRun:
             tables = [{"path": "samples.json", "type": "table"}]
             self._tag("mlflow.loggedArtifacts", json.dumps(tables))
 
-    def _send_model(self, model: Path) -> None:
-        """Log the model unless the run has it.
+    def _continue_other(self, model: Path) -> None:
+        """Delete this run, and continue another one if that has this result.
 
-        If another run has this result, the new run is deleted and the other one is continued. This
-        happens when `dvc` is killed before it notes that `pretrain` has ended.
+        This happens when `dvc` is killed before it notes that `pretrain` has ended.
         """
         if _RESULT in self._client.get_run(self._id).data.tags:
             return
         if other := next(self._agreeing(self._search(_same_result(model))), None):
+            self._models.delete()
             self._client.delete_run(self._id)
             self._id = self.record.run_id = other.info.run_id
+            self._models = LoggedModels(self.record, other)
             say(f"the run {other.info.run_name!r} has this result; the new one is deleted")
-            return
-        from stages.tracking import served_model  # loads torch, which takes seconds
 
-        self._client.log_artifact(self._id, str(model / "history.csv"))
-        self._send_chart("loss", loss_chart([step.record for step in self.record.steps]))
-        requirements = [f"{n}=={version(n).split('+')[0]}" for n in served_model.REQUIREMENTS]
-        with mlflow.start_run(run_id=self._id, log_system_metrics=False):
-            mlflow.pyfunc.log_model(
-                name="model",
-                python_model=served_model.__file__,
-                artifacts={"poet": str(model)},
-                code_paths=[str(Path(__file__).parents[2] / "nanopoet")],
-                signature=served_model.SIGNATURE,
-                input_example=served_model.INPUT_EXAMPLE,
-                pip_requirements=requirements,
-                registered_model_name=TRAININGS[self.record.stage].registered,
-            )
+    def _send_model(self, model: Path) -> None:
+        """Log and register the model, unless that is done."""
+        record = self.record
+        if not self._models.has(record.last_step):
+            self._client.log_artifact(self._id, str(model / "history.csv"))
+            self._send_chart("loss", loss_chart([step.record for step in record.steps]))
+            self._models.send(record.last_step, model, "model")
+        self._models.register(record.last_step, TRAININGS[record.stage].registered)
+        if record.last_step and self._models.has(0):
+            self._models.delete(0)  # an earlier commit gave it the metrics of step 0
         self._tag(_RESULT, digest(model))
 
     def _send_evaluation(self, figures: dict[str, Any]) -> None:
         record, at = self.record, now()
-        known = self._client.get_run(self._id).data.metrics.items()
-        new = [each for each in evaluation_metrics(figures).items() if each not in known]
-        last = record.steps[-1].record.step
-        self._client.log_batch(self._id, [Metric(*each, at, last) for each in new])
+        metrics = evaluation_metrics(figures).items()
+        self._models.measure(record.last_step, [Metric(*each, at, 0) for each in metrics])
         self._client.log_text(self._id, record.poems, "samples.txt")
         name, shown = TRAININGS[record.stage].chart
         self._send_chart(name, bars_chart({"model": figures[shown]}, NATS))
@@ -171,7 +171,7 @@ class StoredRun:
             self._client.log_text(self._id, record.report, "report.html")
         # The alias names the best model on these poems that nobody has deleted.
         registered = TRAININGS[record.stage].registered
-        same_poems = f"dataset.digest = '{record.inputs['poems/val'][:32]}'"
+        same_poems = f"dataset.digest = '{record.val_digest}'"
         order = f"metrics.`{_NATS}` ASC", "attributes.start_time ASC"
         for run in self._search(same_poems, *order):
             of_run = f"name = '{registered}' and run_id = '{run.info.run_id}'"
@@ -193,8 +193,8 @@ def _same_result(model: Path) -> str:
 
 def _dataset(name: str, digest: str) -> DatasetInput:
     path = "data/" + name.removeprefix("poems/")
-    context = {"poems/train": "training", "poems/val": "validation"}.get(name, "vocabulary")
-    dataset = Dataset(name, digest[:32], "local", json.dumps({"uri": path}))
+    context = {"poems/train": "training", VAL: "validation"}.get(name, "vocabulary")
+    dataset = Dataset(name, digest[:DIGEST_LENGTH], "local", json.dumps({"uri": path}))
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
 
 

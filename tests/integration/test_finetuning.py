@@ -73,6 +73,19 @@ def test_what_make_repro_asks_for_leaves_the_finetuning_out(unchanged: Project) 
 
 def test_a_killed_finetuning_ends_with_the_same_weights(own: Project) -> None:
     steps = {"max_steps": 60, "checkpoint_every": 20, "eval_every": 20}
-    own.set(pretrain={"max_steps": 5}, finetune=steps)
+    own.set(pretrain={"max_steps": 5, "log_model_every": 20}, finetune=steps)
     assert own.run("stages.pretrain").returncode == 0
     check_a_killed_training(own, "finetune", "finetuned", step=45)
+    models = own.tracked()[-1]["models"]
+    assert [model["step"] for model in models] == [20, 40, 59]
+    script = f"""
+import mlflow, pandas as pd
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+model = mlflow.pyfunc.load_model("models:/{models[0]["id"]}")
+asked = pd.DataFrame([{{"prompt": "春", "form": "樂府1", "author": "無名"}}])
+[poem] = model.predict(asked)["poem"]
+assert poem[0] == "春", poem
+"""
+    (own.folder / "tests_load.py").write_text(script)
+    done = own.run("tests_load")
+    assert done.returncode == 0, done.stderr

@@ -130,11 +130,11 @@ def test_each_address_that_is_printed_opens_the_view_for_training(two_runs: Proj
     ):
         for name, sign in (
             ("runs", NAMES[1]),
-            ("models", "nanopoet v"),
+            ("models", "Model attributes"),
             ("compare", "Comparing 2 Runs from 1 Experiment"),
         ):
             page.goto(links[name])
-            page.get_by_text(sign).first.wait_for()
+            page.get_by_text(sign).filter(visible=True).first.wait_for()
             assert browser.shows_training_view(page)
         assert all(run_id in page.inner_text("body") for run_id in ids)
 
@@ -156,6 +156,7 @@ def test_the_models_tab_shows_what_was_measured_on_the_validation_poems(two_runs
         browser.links(two_runs.folder, two_runs.environment) as links,
         browser.page() as (page, elsewhere),
     ):
+        page.set_viewport_size({"width": 2600, "height": 850})  # only columns in sight are drawn
         page.goto(links["models"])
         page.get_by_text("poems/val").first.wait_for()
     assert elsewhere == []

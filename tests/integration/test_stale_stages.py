@@ -51,6 +51,7 @@ STALE: dict[str, tuple[object, str]] = {
     "pretrain.sample_prompts": (["山"], "pretrain finetune reinforce"),
     "pretrain.sample_length": (10, "pretrain finetune reinforce"),
     "pretrain.checkpoint_every": (5, "pretrain finetune reinforce"),
+    "pretrain.log_model_every": (2, "pretrain finetune reinforce"),
     "pretrain.torchrun": ("--standalone --nproc-per-node 2", "pretrain finetune reinforce"),
     "pretrain.device": ("auto", "pretrain finetune reinforce"),
     "pretrain.precision": ("auto", "pretrain finetune reinforce"),

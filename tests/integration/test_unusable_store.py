@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 from alembic import command
+from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _get_alembic_config
 from mlflow.store.tracking.dbmodels.initial_models import Base
 
@@ -129,7 +130,8 @@ def test_an_older_store_is_upgraded_by_the_command_that_is_named(
     path.unlink()
     engine = sqlalchemy.create_engine("sqlite:///mlflow.db")
     Base.metadata.create_all(engine)
-    command.upgrade(_get_alembic_config("sqlite:///mlflow.db"), BEFORE_3_17)
+    config = _get_alembic_config("sqlite:///mlflow.db")  # type: ignore[no-untyped-call]
+    command.upgrade(config, BEFORE_3_17)
     engine.dispose()
     if not writer:
         text = problem()
@@ -153,7 +155,7 @@ def test_a_schema_that_a_server_refuses_names_no_password(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@h/d")
     said = f"Detected out-of-date database schema (found version {BEFORE_3_17}, but expected x)."
     with pytest.raises(StoreError) as error, store_errors():
-        raise store.MlflowException(said)
+        raise MlflowException(said)
     assert str(error.value) == (
         f"MLflow cannot use postgresql://***@h/d (its schema {BEFORE_3_17} is older than this "
         'MLflow\'s); run `mlflow db upgrade "$MLFLOW_TRACKING_URI"`'

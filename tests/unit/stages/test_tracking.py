@@ -10,6 +10,7 @@ from nanopoet.training.history import StepRecord
 from stages.tracking.description import (
     describe,
     evaluation_metrics,
+    is_measured_on_val,
     samples_table,
     step_metrics,
 )
@@ -51,13 +52,16 @@ def test_a_record_is_kept_whole(tmp_path: Path) -> None:
     record = _record()
     record.evaluation, record.poems, record.report = {"x": {"y": [1.0, None]}}, "山\n", "<p>"
     record.model = tmp_path / "model"
+    record.models = {1: Path(shutil.copytree(record.model, tmp_path / "of step 1"))}
     record.save(tmp_path / "kept")
     shutil.rmtree(tmp_path / "model")
+    shutil.rmtree(tmp_path / "of step 1")
     again = RunRecord.load(tmp_path / "kept")
     assert again is not None
     assert again.model is not None
     assert (again.model / "config.json").read_text() == "{}"
-    record.model = again.model
+    assert (again.models[1] / "config.json").read_text() == "{}"
+    record.model, record.models = again.model, again.models
     assert again == record
 
 
@@ -114,3 +118,21 @@ def test_the_table_of_samples_begins_with_step_and_prompt() -> None:
     assert samples_table(_record())["data"] == [
         ["step 000001: (nothing)", "白日依山盡，黃河入海流。欲窮千里目，更上一層樓。", 1, ""]
     ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "on_val"),
+    [
+        ("loss/val", True),
+        ("evaluate/nats_per_character", True),
+        ("evaluate/nats_per_character_by_form/词等", True),
+        ("evaluate/verse/model/rhyme", False),
+        ("evaluate/asked/model/mean/form", False),
+        ("loss/train", False),
+        ("tokens", False),
+    ],
+)
+def test_figures_of_poems_that_the_model_writes_are_on_no_dataset(
+    metric: str, on_val: bool
+) -> None:
+    assert is_measured_on_val(metric) == on_val

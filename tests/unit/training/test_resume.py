@@ -238,6 +238,15 @@ def test_a_room_without_a_file_is_an_error(package: Path, monkeypatch: pytest.Mo
         resume._source_files()
 
 
+def test_models_that_mlflow_gets_decide_nothing(start: Start, tmp_path: Path) -> None:
+    more = start()
+    more.params = more.params.model_copy(update={"log_model_every": 5})
+    with scratch_folder(tmp_path, start(), []) as folder:
+        pass
+    with scratch_folder(tmp_path, more, []) as other:
+        assert other == folder
+
+
 def test_abandoned_states_are_removed(start: Start, tmp_path: Path) -> None:
     old, held, recent = folders = [tmp_path / "resume" / name for name in "abc"]
     trainer, now = start(), time.time()
