@@ -9,7 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanopoet.common.device import Precision, autocast, choose_compile, choose_precision
+from nanopoet.common.device import (
+    Precision,
+    autocast,
+    choose_compile,
+    choose_precision,
+    keep_freed_memory,
+)
 from nanopoet.ops.attention import causal_attention
 from nanopoet.ops.cross_entropy import (
     EAGER_KERNELS,
@@ -19,6 +25,7 @@ from nanopoet.ops.cross_entropy import (
     sum_transposed,
 )
 from nanopoet.ops.linear import Linear, packed
+from nanopoet.ops.matmul import product
 from nanopoet.params import load_params
 from nanopoet.training.muon import NS_STEPS, Muon
 from nanopoet.training.trainer import build_model
@@ -34,7 +41,13 @@ def table() -> str:
         "| the same on this CPU | torch's own, ms | ours, ms | speed-up |",
         "|---|---|---|---|",
     ]
-    for name, plain, ours in [*_matmuls(), *_attention(), *_cross_entropy(), *_muon()]:
+    for name, plain, ours in [
+        *_matmuls(),
+        *_training_matmuls(),
+        *_attention(),
+        *_cross_entropy(),
+        *_muon(),
+    ]:
         lines.append(f"| {name} | {plain:.2f} | {ours:.2f} | {plain / ours:.1f} × |")
     return "\n".join(lines)
 
@@ -61,6 +74,25 @@ def _matmuls() -> list[tuple[str, float, float]]:
             plain = partial(F.linear, x, layer.weight)
             times = _time(plain), _time(partial(layer, x))
         rows.append((f"output layer, {count} row{'s' * (count > 1)}, {kind}", *times))
+    return rows
+
+
+@torch.no_grad()
+def _training_matmuls() -> list[tuple[str, float, float]]:
+    """Time the matmuls of a training in fp32: the three of the output layer, and a block's."""
+    keep_freed_memory()
+    C, width = load_params().pretrain.emb_size, 2 * load_params().pretrain.mlp_size
+    shapes = {
+        "logits of 1,024 rows": (1024, C, VOCAB_SIZE),
+        "gradient of these rows": (1024, VOCAB_SIZE, C),
+        "gradient of the output layer": (C, 1024, VOCAB_SIZE),
+        "gate and up of 2,048 rows": (2048, C, width),
+    }
+    rows = []
+    for name, (count, inner, columns) in shapes.items():
+        a, b = torch.randn(count, inner), torch.randn(columns, inner)
+        times = [_time(partial(way, a, b)) for way in (F.linear, product)]
+        rows.append((f"{name}, fp32", times[0], times[1]))
     return rows
 
 

@@ -1,6 +1,5 @@
 """A linear layer that is faster on a CPU while its model evaluates or generates."""
 
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
@@ -9,13 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nanopoet.ops.matmul import HAS_ONE_DNN, linear, multiplies_faster
+
 HAS_AMX = bool(torch.cpu.get_capabilities().get("amx_bf16"))
 """True if this CPU has Intel's Advanced Matrix Extensions (AMX)."""
 
-_ONE_DNN = torch._C._has_mkldnn and platform.machine() in ("x86_64", "AMD64")
 CAN_PACK = {
-    torch.float32: _ONE_DNN,
-    torch.bfloat16: _ONE_DNN and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
+    torch.float32: HAS_ONE_DNN,
+    torch.bfloat16: HAS_ONE_DNN and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
 }
 """Dtype of a matmul → whether its weights are packed: on CPUs where that is known to be faster."""
 
@@ -29,12 +29,13 @@ _holders_lock = RLock()  # reentrant: the garbage collector may close a generato
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` that multiplies faster on a CPU inside `packed`.
+    """`nn.Linear` that multiplies faster on a CPU, in training and inside `packed`.
 
-    It is `F.linear` outside of `packed`, on other devices, and where gradients are enabled.
+    With gradients, it is `nanopoet.ops.matmul.linear` in fp32. On other devices, and outside of
+    `packed`, it is `F.linear`.
 
-    Inside, oneDNN reads the weights packed in its own order. These are the operations that torch's
-    compiler uses for a frozen model. Weights are packed at their first use in a dtype.
+    Inside `packed`, oneDNN reads the weights packed in its own order. These are the operations that
+    torch's compiler uses for a frozen model. Weights are packed at their first use in a dtype.
 
     A single fp32 row, as in single-token decoding, is an exception. With AMX, MKL multiplies it.
     Without AMX, the weights are packed from `MIN_WEIGHTS_FOR_ONE_ROW` on. With fewer weights MKL
@@ -46,10 +47,13 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply (..., in_features) → (..., out_features)."""
+        autocast = torch.is_autocast_enabled("cpu")
         # Gradients first: torch's compiler then does not specialise on the state of packing.
+        if torch.is_grad_enabled() and multiplies_faster(x) and not autocast:
+            y: Tensor = linear(x, self.weight)
+            return y if self.bias is None else y + self.bias
         if torch.is_grad_enabled() or x.device.type != "cpu" or (weights := self._packed) is None:
             return F.linear(x, self.weight, self.bias)
-        autocast = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if autocast else x.dtype
         packs = CAN_PACK.get(dtype, False)
         if dtype == torch.float32 and x.numel() == self.in_features:
@@ -62,9 +66,7 @@ class Linear(nn.Linear):
             weight = self.weight.detach().to(dtype)
             weights[dtype] = torch.ops.mkldnn._reorder_linear_weight(weight)
         bias = None if self.bias is None else self.bias.to(dtype)
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x.to(dtype), weights[dtype], bias, "none", [], ""
-        )
+        y = torch.ops.mkldnn._linear_pointwise(x.to(dtype), weights[dtype], bias, "none", [], "")
         return y
 
     def _row_twice(self, x: Tensor) -> Tensor:
