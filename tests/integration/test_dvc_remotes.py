@@ -79,10 +79,10 @@ def _server(command: list[str], log: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize(("serve", "heading"), [(s3, "on S3"), (ssh, "behind SSH")])
 def test_a_team_shares_results(prepared: Path, tmp_path: Path, serve: Serve, heading: str) -> None:
-    """One trains and pushes, and another pulls."""
+    """One trains and pushes, another pulls, and a third runs what is missing: nothing."""
     project = Project.at(shutil.copytree(prepared, tmp_path / "project")).fork()
     identify(project)
-    [commit, push, pull] = documented("Share results")
+    [commit, push, pull, repro] = documented("Share results")
     with serve(project, tmp_path) as names:
         run_all(project, documented(f"A remote {heading}"), **names)
         run_all(project, [commit])
@@ -97,6 +97,11 @@ def test_a_team_shares_results(prepared: Path, tmp_path: Path, serve: Serve, hea
         run_all(other, [pull])
         assert _model(other) == expected
         assert (other.folder / "report/index.html").is_file()
+
+        third = clone(project, tmp_path / "third")
+        _copy_secrets(project, third)
+        assert "Data and pipelines are up to date." in run_all(third, [repro])
+        assert _model(third) == expected
 
 
 def _model(project: Project) -> bytes:
