@@ -13,13 +13,17 @@ import time
 import numpy as np
 from tqdm import tqdm
 
+from bench.reinforce_trial import SHOWN
 from bench.trial import EVERY, FIRST, changed_params
 from nanopoet.common.device import keep_freed_memory
 from nanopoet.common.errors import NanopoetError
 from nanopoet.corpus.poems import read_poems
+from nanopoet.evaluation.asked import asked_figures
 from nanopoet.evaluation.requests import evaluate_requests
+from nanopoet.evaluation.verse import Corpus, judge
 from nanopoet.models.checkpoint import load_model, save_model
 from nanopoet.params import finetune_recipe
+from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.fields import FieldPoems
 from nanopoet.training.task import finetuning, take_fields
 from nanopoet.training.trainer import Trainer
@@ -57,10 +61,16 @@ def main() -> None:
     start = time.perf_counter()
 
     options = params.evaluate.model_copy(update={"sample_count": arguments.count})
-    figures, _ = evaluate_requests(
+    figures, written = evaluate_requests(
         model, tokenizer, Catalogue.of(train), dev, options, trainer.device, trainer.precision
     )
+    arrays = encode_poems(train, tokenizer, params.encode.separators)
+    corpus = Corpus.of(train, arrays, tokenizer, params.baseline.order)
+    written.pop("")
+    asked = asked_figures(judge(written, train), corpus)
     figures |= {
+        "asked": {name: asked["mean"][name] for name in SHOWN},
+        "form_least": min(asked[style]["form"] for style in written),
         "changes": arguments.changes,
         "train": round(float(np.mean([r.loss_train for r in records[-20:]])), 4),
         "tokens": records[-1].tokens,

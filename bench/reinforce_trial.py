@@ -9,6 +9,7 @@ to use a judge. docs/experiment-log.md is the log.
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from nanopoet.common.errors import NanopoetError
 from nanopoet.corpus.poems import read_poems
 from nanopoet.evaluation.asked import asked_figures
 from nanopoet.evaluation.field_scores import score_contents
-from nanopoet.evaluation.requests import GIVEN, write_forms
+from nanopoet.evaluation.requests import GIVEN, title_shares, write_for, write_forms
 from nanopoet.evaluation.sample_poems import sample_poems
 from nanopoet.evaluation.verse import Corpus, judge
 from nanopoet.models.checkpoint import load_model, save_model
@@ -96,8 +97,9 @@ def main() -> None:
         save_model(arguments.save, model, tokenizer, {})
 
     options = params.evaluate
-    written = write_forms(
-        lambda prompts, count: sample_poems(
+
+    def write(prompts: Sequence[Sequence[int]], count: int) -> list[str]:
+        return sample_poems(
             model,
             tokenizer,
             count=count,
@@ -107,10 +109,10 @@ def main() -> None:
             device=device,
             precision=precision,
             prompts=prompts,
-        ),
-        tokenizer,
-        arguments.count,
-    )
+        )
+
+    written = write_forms(write, tokenizer, arguments.count)
+    people = held_out[: arguments.count]
     arrays = encode_poems(train, tokenizer, params.encode.separators)
     corpus = Corpus.of(train, arrays, tokenizer, params.baseline.order)
     asked = asked_figures(judge(written, train), corpus)
@@ -119,6 +121,7 @@ def main() -> None:
         "changes": arguments.changes,
         "best_of": arguments.best_of,
         **{name: _rounded(asked["mean"][name]) for name in SHOWN},
+        "titles": title_shares(people, write_for(write, tokenizer, people)),
         "form_least": min(each["form"] for name, each in asked.items() if name != "mean"),
     }
     for name in ("nothing", "all"):

@@ -167,6 +167,10 @@ class FinetuneParams(_Section):
     """Weight of a second loss: whether a character, which mark, or the end comes next."""
     rhyme_weight: float = Field(ge=0)
     """Weight of a second loss: the rhyme group of a character before the end of a sentence."""
+    title_weight: float = Field(ge=0)
+    """Weight of a second loss: whether a character of the title comes next."""
+    repeat_weight: float = Field(ge=0)
+    """Weight of a second loss: whether a character comes next that the content has before."""
     max_steps: int = Field(ge=1)
     """Number of optimizer steps."""
     batch_size: int = Field(ge=1)
@@ -208,6 +212,8 @@ class PenaltyParams(_Section):
     """A character has the wrong tone for its place."""
     repeat: float = Field(ge=0)
     """A character stands in the poem for a second time."""
+    title: float = Field(ge=0)
+    """A poem has no character of its title. Each character of the poem costs this much."""
     unknown: float = Field(ge=0)
     """A character has no known reading where rhyme or tone is judged."""
 

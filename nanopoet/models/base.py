@@ -15,9 +15,9 @@ from torch.utils.checkpoint import checkpoint
 
 from nanopoet.models.generate import NextTokenModel, generate
 from nanopoet.models.kv_cache import KVCache
+from nanopoet.ops.class_loss import SecondLoss
 from nanopoet.ops.cross_entropy import (
     EAGER_KERNELS,
-    ClassLoss,
     Kernels,
     linear_cross_entropy,
     softmax_gradient,
@@ -40,14 +40,14 @@ class LanguageModel(NextTokenModel):
             the backward pass instead of keeping them.
         takes_fields: whether the model writes for an author, a style and a title, and ends a poem
             with CONTENT_END. A pretrained model continues a text, and ends a poem with BEGIN.
-        class_losses: second training losses. They change the gradient; the value of `loss` leaves
+        second_losses: further training losses. They change the gradient; the value of `loss` leaves
             them out.
     """
 
     config: dict[str, Any]
     token_embedding: nn.Embedding
     blocks: nn.ModuleList
-    class_losses: list[ClassLoss]
+    second_losses: list[SecondLoss]
     activation_checkpointing = False
     takes_fields = False
     generate = generate
@@ -56,7 +56,7 @@ class LanguageModel(NextTokenModel):
     def __init__(self) -> None:
         super().__init__()
         # A module list, so that they move to a device with the model.
-        self.class_losses = nn.ModuleList()  # type: ignore[assignment]
+        self.second_losses = nn.ModuleList()  # type: ignore[assignment]
 
     @property
     def num_parameters(self) -> int:
@@ -139,7 +139,7 @@ class LanguageModel(NextTokenModel):
             targets.flatten(),
             self._compiled[1] if self._compiled else EAGER_KERNELS,
             no_target=PADDING_ID if self.takes_fields else None,
-            class_losses=self.class_losses,
+            second_rows=[each.rows(idx, targets) for each in self.second_losses],
             wanted=None if wanted is None else wanted.flatten(0, 1),
         )
 

@@ -4,67 +4,32 @@ The logits of a batch are its largest tensor by far. For 64 × 256 tokens and 11
 take 778 MB in fp32. Nothing needs all of them at once.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from nanopoet.ops.matmul import product
-
-
-class ClassLoss(nn.Module):
-    """A second loss: that the next token is of the right class.
-
-    It is −log of the probability that all tokens of the right class have together. The true
-    probabilities minimise it, as they minimise the cross-entropy.
-
-    Args:
-        classes: (V,) the class of each token, below S.
-        right: (S, V) whether a token is right where the target is of a class.
-        weight: of this loss, beside the cross-entropy.
-        before: ids. The loss counts for targets that come before one of these; without ids, for
-            all.
-    """
-
-    classes: Tensor
-    right: Tensor
-    before: Tensor
-
-    def __init__(
-        self, classes: Tensor, right: Tensor, weight: float, before: Sequence[int] = ()
-    ) -> None:
-        super().__init__()
-        self.weight = weight
-        self.register_buffer("classes", classes, persistent=False)
-        self.register_buffer("right", right, persistent=False)
-        self.register_buffer("before", torch.tensor(before, dtype=torch.long), persistent=False)
-
-    def rows(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return `right`, and the class (N,) and weight (N,) of targets that follow one another."""
-        counts = torch.ones_like(targets, dtype=torch.bool)
-        if len(self.before):
-            counts = (targets.roll(-1)[:, None] == self.before).any(dim=1)
-        return self.right, self.classes[targets], self.weight * counts
 
 
 def softmax_gradient(
     logits: Tensor,
     targets: Tensor,
     scale: float,
-    class_rows: Sequence[tuple[Tensor, Tensor, Tensor]] = (),
+    second_rows: Sequence[tuple[Tensor, Tensor]] = (),
 ) -> tuple[Tensor, Tensor]:
     """Compute the cross-entropy of R rows together with its gradient.
 
     With p the probabilities, P the probability of all right tokens of a row, and w its weight, a
-    class loss adds w p (1 − 1/P) to the gradient of a right token and w p to that of any other.
+    second loss adds w p (1 − 1/P) to the gradient of a right token and w p to that of any other.
 
     Args:
         logits: (R, V).
         targets: (R,) ids.
         scale: weight of a row's loss in the total.
-        class_rows: what `ClassLoss.rows` returns, for these rows.
+        second_rows: for each second loss, which tokens are right (R, V), and the weights (R,).
 
     Returns:
         losses (R,), fp32, in nats, unscaled; gradient of the scaled total by the logits, (R, V),
@@ -76,13 +41,12 @@ def softmax_gradient(
     total = shares.sum(dim=1, keepdim=True)
     losses = largest + total.log() - x.gather(1, at)  # (R, 1)
     own = torch.expm1(-losses)
-    if not class_rows:
+    if not second_rows:
         gradient = (shares * (scale / total)).to(logits.dtype)
     else:
         shares = shares / total
         factor = torch.ones_like(shares)
-        for right, classes, weights in class_rows:
-            is_right = right[classes]  # (R, V)
+        for is_right, weights in second_rows:
             together = (shares * is_right).sum(dim=1, keepdim=True).clamp(min=1e-6)
             factor = factor + weights[:, None] * (1 - is_right / together)
         gradient = (shares * factor * scale).to(logits.dtype)
@@ -134,7 +98,7 @@ def linear_cross_entropy(
     targets: Tensor,
     kernels: Kernels = EAGER_KERNELS,
     no_target: int | None = None,
-    class_losses: Iterable[ClassLoss] = (),
+    second_rows: Sequence[tuple[Tensor, Tensor]] = (),
     wanted: Tensor | None = None,
 ) -> Tensor:
     """Compute the mean cross-entropy, in nats and fp32, of softmax(x Wᵀ + b).
@@ -154,14 +118,13 @@ def linear_cross_entropy(
         targets: (N,) ids.
         kernels: the functions besides matmuls.
         no_target: the id whose rows have loss 0. They count in the mean.
-        class_losses: second losses. The gradient has them, but the returned value does not, so
-            that values compare with those of other trainings.
+        second_rows: what `SecondLoss.rows` returns, for each second loss. The gradient has them,
+            but the returned value does not, so that values compare with those of other trainings.
         wanted: (N, V) logits of a distribution for each row. The gradient then is that of the
             divergence KL(softmax(x Wᵀ + b) ‖ softmax(wanted)) instead.
     """
-    rows = [each.rows(targets) for each in class_losses]
     loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        x, weight, bias, targets, kernels, no_target, rows, wanted
+        x, weight, bias, targets, kernels, no_target, second_rows, wanted
     )
     return loss
 
@@ -193,7 +156,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         targets: Tensor,
         kernels: Kernels,
         no_target: int | None,
-        class_rows: list[tuple[Tensor, Tensor, Tensor]],
+        second_rows: Sequence[tuple[Tensor, Tensor]],
         wanted: Tensor | None,
     ) -> Tensor:
         device = x.device.type
@@ -218,8 +181,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     targets[part],
                     1 / len(x),
                     [
-                        (F.pad(right, (0, excess)), classes[part], weights[part])
-                        for right, classes, weights in class_rows
+                        (F.pad(right[part], (0, excess)), weights[part])
+                        for right, weights in second_rows
                     ],
                 )
                 if wanted is not None:

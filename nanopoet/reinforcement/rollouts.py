@@ -30,11 +30,13 @@ class Rollout:
 
     Attributes:
         style: the form that is asked for; empty for none.
+        title: ids of the title that is asked for; empty for none.
         request: ids of the request.
         content: ids of the poem, with the token that ends it, unless it was cut.
     """
 
     style: str
+    title: list[int]
     request: list[int]
     content: list[int]
 
@@ -121,8 +123,9 @@ class Rollouts:
         # A long title would leave no space for the poem.
         for asked in (fields, fields | {"title": ""}):
             if len(request := encode_request(self._tokenizer, **asked)) <= space:
-                return Rollout(asked.get("style", ""), request, [])
-        return Rollout("", encode_request(self._tokenizer), [])
+                title = self._tokenizer.encode(asked.get("title", ""))
+                return Rollout(asked.get("style", ""), title, request, [])
+        return Rollout("", [], encode_request(self._tokenizer), [])
 
     def _write(self, rollouts: Sequence[Rollout], seed: int) -> None:
         """Write all poems together."""
@@ -158,7 +161,7 @@ class Rollouts:
         content, costs = rollout.content, self._params.penalties.model_dump()
         penalties = torch.zeros(len(content), self._tokenizer.vocab_size)
         broken = []
-        for rule, place, tokens in self._judge.breaches(content, rollout.style):
+        for rule, place, tokens in self._judge.breaches(content, rollout.style, rollout.title):
             penalties[place].add_(tokens, alpha=costs[rule])
             if tokens[content[place]]:
                 broken.append(rule)

@@ -1,12 +1,13 @@
 """Tasks of training: running text, or poems with their fields."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from nanopoet.common.types import Array
 from nanopoet.models.base import LanguageModel
+from nanopoet.ops.class_loss import SecondLoss
 from nanopoet.param_sections import FinetuneParams, PretrainParams, RequestParams
 from nanopoet.tokens.batches import Batches, WindowBatches, check_length, even_windows
 from nanopoet.tokens.fields import FieldBatches, FieldPoems, encode_request, field_windows
@@ -18,7 +19,7 @@ from nanopoet.tokens.tokenizer import (
     SPECIAL_TOKENS,
     CharTokenizer,
 )
-from nanopoet.training.class_losses import rhyme_loss, shape_loss
+from nanopoet.training.second_losses import repeat_loss, rhyme_loss, shape_loss, title_loss
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def pretraining(
 def take_fields(model: LanguageModel, tokenizer: CharTokenizer, params: FinetuneParams) -> None:
     """Make a pretrained model one that takes fields, before it is finetuned.
 
-    Second losses ask where a line ends, with which mark, and in which rhyme.
+    Second losses ask where a line ends, with which mark and in which rhyme, and which characters of
+    the title and of the poem come back.
 
     BEGIN begins a poem and ends the one before. No training text has the other special tokens. So
     CONTENT starts as a copy of BEGIN where poems begin, and CONTENT_END where they end.
@@ -84,10 +86,15 @@ def take_fields(model: LanguageModel, tokenizer: CharTokenizer, params: Finetune
         params: the weights of the second losses; 0 leaves one out.
     """
     model.takes_fields = True
-    losses = ((shape_loss, params.shape_weight), (rhyme_loss, params.rhyme_weight))
+    losses: Sequence[tuple[Callable[[CharTokenizer, float], SecondLoss], float]] = (
+        (shape_loss, params.shape_weight),
+        (rhyme_loss, params.rhyme_weight),
+        (title_loss, params.title_weight),
+        (repeat_loss, params.repeat_weight),
+    )
     for make, weight in losses:
         if weight > 0:
-            model.class_losses.append(make(tokenizer, weight))
+            model.second_losses.append(make(tokenizer, weight))
     content = SPECIAL_TOKENS.index(CONTENT)
     with torch.no_grad():
         model.token_embedding.weight[content] = model.token_embedding.weight[BEGIN_ID]

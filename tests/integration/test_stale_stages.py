@@ -61,6 +61,8 @@ STALE: dict[str, tuple[object, str]] = {
     "finetune.loss_on": ("all", "finetune"),
     "finetune.shape_weight": (0.0, "finetune"),
     "finetune.rhyme_weight": (0.0, "finetune"),
+    "finetune.title_weight": (0.0, "finetune"),
+    "finetune.repeat_weight": (0.0, "finetune"),
     "finetune.max_steps": (7, "finetune"),
     "finetune.batch_size": (2, "finetune"),
     "finetune.lr": (1e-3, "finetune"),
@@ -75,7 +77,9 @@ STALE: dict[str, tuple[object, str]] = {
     "finetune.checkpoint_every": (5, "finetune"),
     "finetune.seed": (1, "finetune"),
     "reinforce.penalties": (
-        dict.fromkeys(("form", "rhyme", "rhyme_distinct", "tone", "repeat", "unknown"), 0.5),
+        dict.fromkeys(
+            ("form", "rhyme", "rhyme_distinct", "tone", "repeat", "title", "unknown"), 0.5
+        ),
         "reinforce",
     ),
     "reinforce.kl_weight": (0.25, "reinforce"),

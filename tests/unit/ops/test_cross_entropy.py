@@ -4,7 +4,6 @@ import torch.nn.functional as F
 
 from nanopoet.ops import cross_entropy
 from nanopoet.ops.cross_entropy import (
-    ClassLoss,
     linear_cross_entropy,
     softmax_gradient,
     token_cross_entropy,
@@ -73,45 +72,39 @@ def test_the_logits_of_all_rows_never_exist_at_once() -> None:
 
 
 @pytest.mark.parametrize("multiple", [1, 8])
-@pytest.mark.parametrize("before", [(), (3, 4)])
-def test_a_class_loss_asks_for_the_class_of_the_target(
-    monkeypatch: pytest.MonkeyPatch, multiple: int, before: tuple[int, ...]
+def test_a_second_loss_asks_for_the_right_tokens(
+    monkeypatch: pytest.MonkeyPatch, multiple: int
 ) -> None:
     monkeypatch.setattr(cross_entropy, "logits_multiple", lambda _: multiple)
     torch.manual_seed(0)
     x, weight = torch.randn(40, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
-    targets = torch.randint(9, (40,))
-    classes = torch.tensor([0, 0, 1, 1, 2, 2, 2, 0, 0])
-    right = torch.tensor([[c == 0 for c in classes], [c > 0 for c in classes], [True] * 9])
-    first = ClassLoss(classes, right, 2.5, before)
-    value = linear_cross_entropy(x, weight, None, targets, no_target=1, class_losses=[first])
+    targets, right = torch.randint(9, (40,)), torch.rand(40, 9) < 0.5
+    right.scatter_(1, targets[:, None], value=True)
+    weights = torch.rand(40)
+    rows = [(right, weights)]
+    value = linear_cross_entropy(x, weight, None, targets, no_target=1, second_rows=rows)
     p = (x @ weight.t()).softmax(dim=1)
-    of_class = (p * right[classes[targets]]).sum(dim=1)
     counts = targets != 1
-    asked = torch.tensor([not before or int(t) in before for t in [*targets[1:], targets[0]]])
     plain = -(p.gather(1, targets[:, None])[:, 0].log() * counts).sum() / 40
     assert value.item() == pytest.approx(plain.item())
-    both = plain - 2.5 * (of_class.log() * counts * asked).sum() / 40
+    both = plain - ((p * right).sum(dim=1).log() * weights * counts).sum() / 40
     for found, wanted in zip(
         torch.autograd.grad(value, [x, weight]), torch.autograd.grad(both, [x, weight]), strict=True
     ):
         torch.testing.assert_close(found, wanted)
 
 
-def test_class_losses_add_up() -> None:
+def test_second_losses_add_up() -> None:
     torch.manual_seed(0)
-    x, targets = torch.randn(6, 9), torch.arange(6)
-    classes, right = torch.arange(9) % 2, (torch.arange(9) % 2 == torch.arange(2)[:, None])
-    one, two = (ClassLoss(classes, right, weight) for weight in (1.0, 2.0))
-    together = ClassLoss(classes, right, 3.0)
-    _, found = softmax_gradient(x, targets, 1.0, [one.rows(targets), two.rows(targets)])
-    _, wanted = softmax_gradient(x, targets, 1.0, [together.rows(targets)])
+    x, targets, right = torch.randn(6, 9), torch.arange(6), torch.eye(9, dtype=torch.bool)[:6]
+    one, two, together = ((right, torch.full((6,), weight)) for weight in (1.0, 2.0, 3.0))
+    _, found = softmax_gradient(x, targets, 1.0, [one, two])
+    _, wanted = softmax_gradient(x, targets, 1.0, [together])
     torch.testing.assert_close(found, wanted)
 
 
-def test_a_class_loss_is_finite_where_the_class_is_all_but_impossible() -> None:
-    classes = torch.tensor([0, 1])
-    rows = ClassLoss(classes, torch.eye(2, dtype=torch.bool), 4.0).rows(torch.tensor([1]))
+def test_a_second_loss_is_finite_where_what_is_right_is_all_but_impossible() -> None:
+    rows = torch.tensor([[False, True]]), torch.tensor([4.0])
     _, gradient = softmax_gradient(torch.tensor([[1e4, -1e4]]), torch.tensor([1]), 1.0, [rows])
     assert gradient.tolist() == [[5.0, -1.0]]
 

@@ -1,6 +1,7 @@
 """Finetuning: what the model learns from fields, in both architectures."""
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -100,15 +101,16 @@ def test_a_restored_finetuning_ends_with_the_same_weights(
     assert whole.records == last.records
 
 
-@pytest.mark.parametrize(("shape", "rhyme"), [(0.0, 0.0), (2.0, 0.0), (0.0, 3.0), (2.0, 3.0)])
-def test_a_class_loss_without_weight_is_left_out(
-    write_params: Callable[..., Path], shape: float, rhyme: float
+@pytest.mark.parametrize("weights", [*product((0.0, 2.0), (0.0, 3.0), (0.0, 4.0), (0.0, 5.0))])
+def test_a_second_loss_without_weight_is_left_out(
+    write_params: Callable[..., Path], weights: tuple[float, ...]
 ) -> None:
     tokenizer = CharTokenizer.from_characters("春，。")
     config = {"architecture": "classic", "vocab_size": tokenizer.vocab_size, "emb_size": 4}
     config |= {"block_size": 4, "layer_num": 1, "head_num": 1, "dropout": 0.0}
     model = make_model(config, torch.Generator().manual_seed(0))
-    weights = {"shape_weight": shape, "rhyme_weight": rhyme}
-    take_fields(model, tokenizer, load_params(write_params(finetune=weights)).finetune)
-    assert [each.weight for each in model.class_losses] == [w for w in (shape, rhyme) if w]
+    names = "shape_weight", "rhyme_weight", "title_weight", "repeat_weight"
+    params = load_params(write_params(finetune=dict(zip(names, weights, strict=True))))
+    take_fields(model, tokenizer, params.finetune)
+    assert [each.weight for each in model.second_losses] == [each for each in weights if each]
     assert set(model.state_dict()) == set(dict(model.named_parameters()))

@@ -1,14 +1,23 @@
-"""Second losses of the finetuning: the kind of the next token, and its rhyme group."""
+"""Second losses of the finetuning: the kind of the next token, its rhyme, the title, repeats."""
 
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
-from nanopoet.common.text import LINE_ENDS, SENTENCE_ENDS
-from nanopoet.ops.cross_entropy import ClassLoss
+from nanopoet.common.text import LINE_ENDS, PAUSES, SENTENCE_ENDS, SILENT
+from nanopoet.ops.class_loss import ClassLoss, ContextLoss
 from nanopoet.prosody.rhyme import groups
-from nanopoet.tokens.tokenizer import CONTENT_END_ID, SPECIAL_TOKENS, CharTokenizer
+from nanopoet.tokens.tokenizer import (
+    BEGIN_ID,
+    CONTENT,
+    CONTENT_END,
+    CONTENT_END_ID,
+    SPECIAL_TOKENS,
+    TITLE,
+    TITLE_END,
+    CharTokenizer,
+)
 
 
 def shape_loss(tokenizer: CharTokenizer, weight: float) -> ClassLoss:
@@ -36,6 +45,25 @@ def rhyme_loss(tokenizer: CharTokenizer, weight: float) -> ClassLoss:
     alike = torch.tensor([[bool(one & other) or one == other for other in kinds] for one in kinds])
     right = alike[:, classes].contiguous()
     return ClassLoss(classes, right, weight, before=_known(tokenizer, SENTENCE_ENDS))
+
+
+def title_loss(tokenizer: CharTokenizer, weight: float) -> ContextLoss:
+    """Return the loss that asks whether a character of the title comes next."""
+    return _context_loss(tokenizer, TITLE, TITLE_END, weight)
+
+
+def repeat_loss(tokenizer: CharTokenizer, weight: float) -> ContextLoss:
+    """Return the loss that asks whether a character comes next that the content has before."""
+    return _context_loss(tokenizer, CONTENT, CONTENT_END, weight)
+
+
+def _context_loss(tokenizer: CharTokenizer, begin: str, end: str, weight: float) -> ContextLoss:
+    """Return the loss that asks for characters of a piece; marks are no characters."""
+    counted = torch.ones(tokenizer.vocab_size, dtype=torch.bool)
+    counted[: len(SPECIAL_TOKENS)] = False
+    counted[_known(tokenizer, LINE_ENDS + PAUSES + SILENT)] = False
+    first, last = SPECIAL_TOKENS.index(begin), SPECIAL_TOKENS.index(end)
+    return ContextLoss(first, last, BEGIN_ID, counted, weight)
 
 
 def _known(tokenizer: CharTokenizer, marks: str) -> Sequence[int]:
