@@ -213,10 +213,11 @@ def _serve(args: argparse.Namespace) -> None:
         from nanopoet.app.web import serve
     from nanopoet.app.writer import Writer
     from nanopoet.ops.linear import packed
+    from nanopoet.training.history import last_loss
     from nanopoet.writing.folder import load_poet
 
     folder = args.model or best_model()
-    writer = Writer(*_load(load_poet, folder), folder)
+    writer = Writer(*_load(load_poet, folder), folder, _load(last_loss, folder))
     if not args.model:
         _say_which(folder)
     with packed(writer.model):

@@ -7,17 +7,19 @@ from base64 import b64encode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nanopoet.app.poem_request import PoemRequest
+from nanopoet.evaluation.perplexity import meaning, meaning_in_chinese
 from nanopoet.prosody.forms import FORMS, style_of
 from nanopoet.prosody.rhyme import group_names
 from nanopoet.writing.catalogue import Catalogue
 
 
-def render_page(catalogue: Catalogue | None, folder: str) -> tuple[str, str]:
+def render_page(catalogue: Catalogue | None, folder: str, nats: float | None) -> tuple[str, str]:
     """Render the page, and a policy that allows its own script and style and nothing else.
 
     Args:
         catalogue: authors and tunes of the model; None if it takes none, as the page then says.
         folder: where the model comes from; the page names it.
+        nats: its loss on validation poems, in nats per character; None if it is not known.
     """
     environment = Environment(
         loader=PackageLoader("nanopoet", "templates"), autoescape=True, undefined=StrictUndefined
@@ -32,6 +34,7 @@ def render_page(catalogue: Catalogue | None, folder: str) -> tuple[str, str]:
         authors=len(catalogue.authors) if catalogue else 0,
         finetuned=catalogue is not None,
         folder=folder,
+        perplexity=None if nats is None else (meaning(nats), meaning_in_chinese(nats)),
     )
     own = {}
     for tag in ("script", "style"):

@@ -40,7 +40,7 @@ def make_app(writer: Writer, names: Collection[str]) -> Starlette:
         names: names by which a browser may call it, as for `Named`.
     """
     places, turn, thread = CapacityLimiter(MOST_REQUESTS), Lock(), CapacityLimiter(1)
-    page, policy = render_page(writer.catalogue, writer.folder)
+    page, policy = render_page(writer.catalogue, writer.folder, writer.nats)
 
     async def show(_request: Request) -> Response:
         return HTMLResponse(page, headers={"Content-Security-Policy": policy})

@@ -22,6 +22,7 @@ class Writer:
         tokenizer: its vocabulary.
         catalogue: authors and tunes that it knows; None for a model that is pretrained only.
         folder: where the model comes from, for the reader of its poems.
+        nats: its loss on validation poems, in nats per character; None if it is not known.
     """
 
     def __init__(
@@ -30,9 +31,10 @@ class Writer:
         tokenizer: CharTokenizer,
         catalogue: Catalogue | None = None,
         folder: str = "",
+        nats: float | None = None,
     ) -> None:
         self.model, self.tokenizer, self.catalogue = model, tokenizer, catalogue
-        self.folder = folder
+        self.folder, self.nats = folder, nats
 
     def write(
         self, request: Request, sampling: Sampling, generator: torch.Generator

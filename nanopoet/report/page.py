@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from nanopoet.evaluation.perplexity import meaning, perplexity
 from nanopoet.prosody.annotate import Mark, mark
 from nanopoet.report.charts import NATS, bars_chart, calibration_chart, lines_chart, loss_chart
 from nanopoet.training.history import StepRecord
@@ -196,6 +197,7 @@ def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("nanopoet", "templates"), autoescape=True, undefined=StrictUndefined
     )
+    environment.globals |= {"meaning": meaning, "perplexity": perplexity}
     return environment.get_template(name)
 
 

@@ -95,6 +95,24 @@ def read_history(folder: str | Path) -> list[StepRecord]:
         raise FileError(folder, f"{files} is missing or damaged ({error})") from None
 
 
+def last_loss(folder: str | Path) -> float | None:
+    """Return the validation loss of the last evaluation step; None without a history.
+
+    Raises:
+        FileError: the history is damaged.
+    """
+    path = Path(folder) / "evaluations.csv"
+    if not path.exists():
+        return None
+    try:
+        loss = float(_read_csv(path)[-1]["loss_val"])
+        if not 0 <= loss < 100:
+            raise ValueError(f"a loss of {loss} nats")
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise FileError(path, f"damaged ({error})") from None
+    return loss
+
+
 def _write_csv(
     path: Path, columns: Sequence[str], records: Sequence[StepRecord], figures: bool = False
 ) -> None:

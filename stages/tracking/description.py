@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from nanopoet.common.text import as_lines
+from nanopoet.evaluation.perplexity import meaning
 from stages.tracking.record import LoggedStep, RunRecord
 
 _BY_ITSELF = {"verse", "asked", "tunes", "titles"}
@@ -35,7 +36,7 @@ def describe(record: RunRecord) -> str:
     if figures := record.evaluation:
         lines.append(
             f"All of validation: **{figures['nats_per_character']:.4f}** nats per character, "
-            f"perplexity {figures['perplexity']:.0f}."
+            f"{meaning(figures['nats_per_character'])}."
         )
         poem = record.poems.strip().split("\n\n")[0]
     if poem.strip():

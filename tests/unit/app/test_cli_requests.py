@@ -84,6 +84,21 @@ def test_the_page_takes_the_finetuned_model_if_it_is_there(
     assert known == [True, False, False]
 
 
+def test_the_page_knows_the_loss_of_its_model(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known: list[float | None] = []
+    monkeypatch.setattr("nanopoet.app.web.serve", lambda writer, *_: known.append(writer.nats))
+    history = home / "models/poet/evaluations.csv"
+    assert main(["serve", "--model", "models/poet"]) == 0
+    history.write_text("step,tokens,loss_val\n0,9,9.5\n7,72,4.25\n", encoding="utf-8")
+    assert main(["serve", "--model", "models/poet"]) == 0
+    assert known == [None, 4.25]
+    history.write_text("step\n", encoding="utf-8")
+    assert main(["serve", "--model", "models/poet"]) == 1
+    assert "models/poet/evaluations.csv: damaged (" in capsys.readouterr().err
+
+
 def test_a_prompt_is_the_opening_of_a_request(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

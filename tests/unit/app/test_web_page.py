@@ -1,5 +1,6 @@
 """The page that `nanopoet serve` opens, in a real browser."""
 
+import math
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from nanopoet.evaluation.perplexity import meaning_in_chinese
 from nanopoet.models.checkpoint import save_model
 from tests.support import browser
 from tests.support.browser import needs_chromium
@@ -71,6 +73,19 @@ def test_the_command_serves_this_machine_until_ctrl_c(model_folder: Path) -> Non
         assert process.wait(30) == 0
         assert process.stderr
         assert process.stderr.read() == ""
+
+
+@needs_chromium
+def test_the_page_says_how_unsure_its_model_is() -> None:
+    writer = finetuned_writer()
+    writer.folder, writer.nats = "models/finetuned", math.log(100)
+    with opened(writer) as page:
+        assert page.locator("footer").inner_text() == (
+            "Written by the model in models/finetuned; on validation poems it had perplexity 100: "
+            "as unsure as among 100 equally likely characters"
+        )
+        page.get_by_role("button", name="中文").click()
+        assert page.locator("footer").inner_text().endswith(meaning_in_chinese(math.log(100)))
 
 
 @needs_chromium

@@ -90,11 +90,14 @@ def test_a_description_states_size_loss_and_poem() -> None:
 def test_a_description_prefers_the_evaluation() -> None:
     record = _record()
     record.tags["nanopoet.differences"] = "pretrain.lr=0.1 (12345678)"
-    record.evaluation = {"nats_per_character": 4.5, "perplexity": 90.0}
+    record.evaluation = {"nats_per_character": 4.5}
     record.poems = "春眠不覺曉，處處聞啼鳥。\n夜來風雨聲？\n\n山\n"
     text = describe(record)
     assert "Differs from `params.yaml` as committed: pretrain.lr=0.1 (12345678)." in text
-    assert "All of validation: **4.5000** nats per character, perplexity 90." in text
+    assert (
+        "All of validation: **4.5000** nats per character, perplexity 90: as unsure as among 90 "
+        "equally likely characters."
+    ) in text
     assert text.endswith("> 春眠不覺曉，處處聞啼鳥。  \n> 夜來風雨聲？")
 
 
