@@ -1,9 +1,11 @@
 """Charts of one training run as SVG.
 
-Text stays text, so that it takes the colours and the fonts of the page around it.
+Text stays text, so that it takes the colours and the fonts of the page around it. Each chart has a
+title and a description with its figures, for readers who do not see it.
 """
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 from unicodedata import east_asian_width
 
@@ -19,6 +21,8 @@ NATS = "nats per character"
 """Title of an axis that shows a loss."""
 
 _FONT_SIZE = 12
+_WIDTH = 400
+"""Pixels between the axes. Text of wider charts would be too small on a phone."""
 _CONFIG: Spec = {
     "background": None,
     "view": {"stroke": None},
@@ -40,7 +44,9 @@ def loss_chart(records: Sequence[StepRecord]) -> str:
     evaluated = [r for r in records if r.loss_val is not None]
     rows += [{"tokens": r.tokens, "loss": r.loss_val, "part": "val"} for r in evaluated]
     encoding = {
-        "x": _field("tokens", "quantitative", "training tokens", axis={"format": "~s"}),
+        "x": _field(
+            "tokens", "quantitative", "training tokens", axis={"format": "~s", "tickCount": 5}
+        ),
         "y": _field("loss", "quantitative", NATS, scale={"zero": False}),
         "color": _colors("part", ["train", "val"]),
     }
@@ -48,7 +54,15 @@ def loss_chart(records: Sequence[StepRecord]) -> str:
         {"mark": {"type": "line", "strokeWidth": 1}, "transform": [_only("part", "train")]},
         {"mark": {"type": "line", "point": True}, "transform": [_only("part", "val")]},
     ]
-    return _svg(_spec(rows, 560, 260, encoding=encoding, layer=layers))
+    losses = {
+        "training": [(r.tokens, r.loss_train) for r in records],
+        "validation": [(r.tokens, r.loss_val) for r in evaluated if r.loss_val is not None],
+    }
+    return _svg(
+        _spec(rows, _WIDTH, 240, encoding=encoding, layer=layers),
+        "Loss during training",
+        f"In {NATS}. {_course(losses, 'training tokens')}",
+    )
 
 
 def lines_chart(lines: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> str:
@@ -66,7 +80,11 @@ def lines_chart(lines: Mapping[str, Sequence[tuple[float, float]]], x: str, y: s
         "color": _colors("line", list(lines)),
     }
     mark = {"type": "line", "strokeWidth": 1}
-    return _svg(_spec(rows, 560, 200, mark=mark, encoding=encoding))
+    return _svg(
+        _spec(rows, _WIDTH, 200, mark=mark, encoding=encoding),
+        f"{' and '.join(lines)} by {x}",
+        f"In {y}. {_course(lines, x)}",
+    )
 
 
 def bars_chart(values: Mapping[str, Mapping[str, float]], title: str, **axis: Any) -> str:
@@ -88,7 +106,16 @@ def bars_chart(values: Mapping[str, Mapping[str, float]], title: str, **axis: An
         "x": _field("value", "quantitative", title, axis=axis),
         "color": _colors("source", list(values)),
     }
-    return _svg(_spec(rows, 480, {"step": 18}, mark="bar", encoding=encoding))
+    digits = ".1%" if axis.get("format") == "%" else ".2f"
+    described = (
+        f"{source}: {', '.join(f'{form} {value:{digits}}' for form, value in forms.items())}."
+        for source, forms in values.items()
+    )
+    return _svg(
+        _spec(rows, _WIDTH - 60, {"step": 18}, mark="bar", encoding=encoding),
+        f"{title} by form",
+        " ".join(described),
+    )
 
 
 def calibration_chart(bins: Rows) -> str:
@@ -107,7 +134,12 @@ def calibration_chart(bins: Rows) -> str:
         "mark": {"type": "line", "strokeDash": [4, 4], "color": "#888", "strokeWidth": 1},
     }
     points = {"mark": {"type": "line", "point": True, "color": _BLUE}}
-    return _svg(_spec(bins, 260, 260, encoding=encoding, layer=[diagonal, points]))
+    described = (f"{each['confidence']:.2f} → {each['accuracy']:.2f}" for each in bins)
+    return _svg(
+        _spec(bins, 240, 240, encoding=encoding, layer=[diagonal, points]),
+        "Calibration",
+        f"Confidence → accuracy: {', '.join(described)}.",
+    )
 
 
 def _label_width(rows: Rows) -> int:
@@ -136,6 +168,31 @@ def _only(name: str, value: str) -> Spec:
     return {"filter": {"field": name, "equal": value}}
 
 
-def _svg(spec: Spec) -> str:
+def _course(lines: Mapping[str, Sequence[tuple[float, float]]], x: str) -> str:
+    """Say where lines begin, where they are lowest and highest, and where they end.
+
+    >>> _course({"training": [(1, 9.0), (2, 3.0), (3, 4.0)]}, "updates")
+    'training: 9.000 at 1, lowest 3.000 at 2, highest 9.000 at 1, 4.000 at 3 updates.'
+    """
+    texts = []
+    for name, points in lines.items():
+        if points:
+            ends = [points[0], min(points, key=_height), max(points, key=_height), points[-1]]
+            words = ("", "lowest ", "highest ", "")
+            course = ", ".join(
+                f"{word}{b:,.3f} at {a:,}" for word, (a, b) in zip(words, ends, strict=True)
+            )
+            texts.append(f"{name}: {course} {x}.")
+    return " ".join(texts)
+
+
+def _height(point: tuple[float, float]) -> float:
+    return point[1]
+
+
+def _svg(spec: Spec, title: str, description: str) -> str:
     svg: str = vl_convert.vegalite_to_svg(spec, config=_CONFIG, allowed_base_urls=[])
-    return svg
+    head, end, rest = svg.partition(">")
+    assert head.startswith("<svg")
+    text = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
+    return f'{head} role="img"{end}{text}{rest}'

@@ -2,7 +2,7 @@
 
 import re
 
-from nanopoet.report.charts import bars_chart, loss_chart
+from nanopoet.report.charts import bars_chart, calibration_chart, lines_chart, loss_chart
 from nanopoet.training.history import StepRecord
 
 
@@ -31,3 +31,36 @@ def test_a_loss_chart_marks_each_evaluation() -> None:
     chart = loss_chart(records(20))
     assert chart.count('aria-label="training tokens') == 4 + 2  # four points, two lines
     assert "nats per character" in chart
+
+
+def text_of(chart: str) -> tuple[str, str]:
+    """Return title and description of a chart, which must stand where readers look for them."""
+    found = re.match(r'<svg [^>]*role="img"[^>]*><title>([^<]+)</title><desc>([^<]+)</desc>', chart)
+    assert found
+    return found[1], found[2]
+
+
+def test_a_chart_says_its_figures() -> None:
+    assert text_of(loss_chart(records(20))) == (
+        "Loss during training",
+        "In nats per character. training: 9.000 at 1,000, lowest 4.250 at 20,000, highest 9.000 at "
+        "1,000, 4.250 at 20,000 training tokens. validation: 8.000 at 1,000, lowest 4.250 at "
+        "16,000, highest 8.000 at 1,000, 4.250 at 16,000 training tokens.",
+    )
+    assert text_of(bars_chart({"a & b": {"词": 0.123}}, "share", format="%")) == (
+        "share by form",
+        "a &amp; b: 词 12.3%.",
+    )
+    assert text_of(calibration_chart([{"confidence": 0.25, "accuracy": 0.5}])) == (
+        "Calibration",
+        "Confidence → accuracy: 0.25 → 0.50.",
+    )
+    assert text_of(lines_chart({"KL": [(0, 0.0), (1, 0.5)]}, "update", "nats")) == (
+        "KL by update",
+        "In nats. KL: 0.000 at 0, lowest 0.000 at 0, highest 0.500 at 1, 0.500 at 1 update.",
+    )
+
+
+def test_a_training_without_an_evaluation_has_a_chart() -> None:
+    records = [StepRecord(step=0, tokens=9, lr=0.1, loss_train=2.0, grad_norm=1.0)]
+    assert "validation:" not in text_of(loss_chart(records))[1]
