@@ -18,7 +18,7 @@ from bench.generation import LENGTH
 from bench.speed import GEOMETRY, VOCAB_SIZE, make_trainer, matmul_rate
 from nanopoet.common.device import Precision, autocast, choose_precision, describe
 from nanopoet.models.flops import weight_flops_per_token
-from nanopoet.models.generate import _sample, generate
+from nanopoet.models.generate import generate, sample
 from nanopoet.ops.attention import causal_attention
 from nanopoet.ops.linear import packed
 from nanopoet.params import load_params
@@ -120,7 +120,7 @@ def main() -> None:
     cpu = torch.device("cpu")
     print(f"{describe(cpu)}, torch {torch.__version__}.\n\n{training()}", flush=True)
     with (
-        patch("nanopoet.models.generate._sample", _labelled("sampling", _sample)),
+        patch("nanopoet.models.generate.sample", _labelled("sampling", sample)),
         patch("nanopoet.models.qwen3.causal_attention", _labelled("attention", causal_attention)),
     ):
         for precision in dict.fromkeys(["fp32", choose_precision("auto", cpu)[0]]):

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nanopoet.models.generate import NextTokenModel, generate
 from nanopoet.models.kv_cache import KVCache
+from nanopoet.models.kv_pool import Cache
 from nanopoet.ops.class_loss import SecondLoss
 from nanopoet.ops.cross_entropy import (
     EAGER_KERNELS,
@@ -69,10 +70,10 @@ class LanguageModel(NextTokenModel):
         return CONTENT_END_ID if self.takes_fields else BEGIN_ID
 
     @abstractmethod
-    def _hidden(self, x: Tensor, positions: slice, cache: KVCache | None) -> Tensor:
+    def _hidden(self, x: Tensor, positions: slice | Tensor, cache: Cache | None) -> Tensor:
         """Compute (B, T, C) embedded tokens → (B, T, C), the input of the output layer."""
 
-    def _run_blocks(self, x: Tensor, cache: KVCache | None, *inputs: Tensor) -> Tensor:
+    def _run_blocks(self, x: Tensor, cache: Cache | None, *inputs: Tensor) -> Tensor:
         """Run all blocks, compiled or checkpointed where training asks for it."""
         training = torch.is_grad_enabled()
         run = self._compiled[0] if self._compiled and training else _run_block
@@ -83,7 +84,7 @@ class LanguageModel(NextTokenModel):
             cache.advance(x.shape[1])
         return x
 
-    def hidden(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
+    def hidden(self, idx: Tensor, cache: Cache | None = None) -> Tensor:
         """Compute (B, T) token ids → (B, T, C), the input of the output layer.
 
         Args:
@@ -93,15 +94,11 @@ class LanguageModel(NextTokenModel):
         Raises:
             ValueError: more than `block_size` tokens together.
         """
-        held = cache.length if cache else 0
-        assert held == 0 or idx.shape[1] == 1, "the causal mask starts at position 0"
-        end = held + idx.shape[1]
-        if self.block_size < end:
-            raise ValueError(f"{end} tokens are more than block_size {self.block_size}")
-        return self._hidden(self.token_embedding(idx), slice(held, end), cache)
+        positions = (cache or KVCache(self.block_size)).positions(idx.shape[1])
+        return self._hidden(self.token_embedding(idx), positions, cache)
 
     def forward(
-        self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None
+        self, idx: Tensor, targets: Tensor | None = None, cache: Cache | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Predict the token after each position.
 

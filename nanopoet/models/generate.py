@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nanopoet.models.kv_cache import KVCache
+from nanopoet.models.kv_pool import Cache
 from nanopoet.ops.linear import packed
 from nanopoet.tokens.tokenizer import BEGIN_ID, CONTENT_END_ID, PADDING_ID, SPECIAL_TOKENS
 
@@ -28,7 +29,7 @@ class NextTokenModel(nn.Module, ABC):
     lm_head: nn.Linear
 
     @abstractmethod
-    def hidden(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
+    def hidden(self, idx: Tensor, cache: Cache | None = None) -> Tensor:
         """Compute (B, T) token ids → (B, T, C), the input of the output layer.
 
         Args:
@@ -114,7 +115,7 @@ def stream(
     Yields:
         (B, 1) token ids, the next of each sequence.
     """
-    draw = partial(_sample, temperature=temperature, top_k=top_k, top_p=top_p)
+    draw = partial(sample, temperature=temperature, top_k=top_k, top_p=top_p)
     going = torch.arange(len(idx), device=idx.device)  # sequences that are computed
     stopped = torch.zeros(len(idx), 1, dtype=torch.bool, device=idx.device)
     start = max(0, idx.shape[1] - model.block_size)  # of the context, in the text
@@ -194,7 +195,7 @@ def _sample_text(
     return torch.where(special, draw(logits, points * 4096 % 1), ids)
 
 
-def _sample(
+def sample(
     logits: Tensor, points: Tensor, temperature: float, top_k: int | None, top_p: float
 ) -> Tensor:
     """Draw (B, 1) ids from (B, V) logits and (B, 1) random numbers of [0, 1)."""

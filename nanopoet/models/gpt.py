@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nanopoet.models.base import LanguageModel
-from nanopoet.models.kv_cache import Extend, KVCache
+from nanopoet.models.kv_cache import Extend
+from nanopoet.models.kv_pool import Cache
 from nanopoet.ops.attention import causal_attention
 from nanopoet.ops.dropout import dropout
 from nanopoet.ops.linear import Linear
@@ -36,7 +37,7 @@ class CausalSelfAttention(nn.Module):
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.head_num, C // self.head_num)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
-        length = None
+        length: int | Tensor | None = None
         if extend:
             k, v, length = extend(k, v)
         p = self.dropout if self.training else 0.0
@@ -142,7 +143,7 @@ class GPTLanguageModel(LanguageModel):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def _hidden(self, x: Tensor, positions: slice, cache: KVCache | None) -> Tensor:
+    def _hidden(self, x: Tensor, positions: slice | Tensor, cache: Cache | None) -> Tensor:
         y: Tensor = self.ln_f(
             self._run_blocks(x + self.position_embedding.weight[positions], cache)
         )

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, int]]
-"""`KVCache.extend` of one layer."""
+Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, int | Tensor]]
+"""`extend` of a cache, for one layer."""
 
 _MIN_CAPACITY = 16
 """Smallest capacity in tokens. A full cache doubles, so short texts read a short cache."""
@@ -20,12 +20,25 @@ class KVCache:
 
     Attributes:
         length: tokens that it holds.
+        layers: number of a layer → its keys and values, (B, H, S, D) each.
     """
 
     def __init__(self, block_size: int) -> None:
         self.block_size = block_size
         self.length = 0
-        self._layers: dict[int, list[Tensor]] = {}
+        self.layers: dict[int, list[Tensor]] = {}
+
+    def positions(self, count: int) -> slice:
+        """Return the positions of T new tokens in their sequences.
+
+        Raises:
+            ValueError: with them there would be more than `block_size` tokens.
+        """
+        assert self.length == 0 or count == 1, "the causal mask starts at position 0"
+        end = self.length + count
+        if self.block_size < end:
+            raise ValueError(f"{end} tokens are more than block_size {self.block_size}")
+        return slice(self.length, end)
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, int]:
         """Add keys and values of T new tokens to a layer.
@@ -42,9 +55,9 @@ class KVCache:
             number of tokens, L ≤ S. Zeros fill what is beyond L.
         """
         start, end = self.length, self.length + keys.shape[2]
-        held = self._layers.get(layer)
+        held = self.layers.get(layer)
         if held is None or held[0].shape[2] < end:
-            held = self._layers[layer] = [
+            held = self.layers[layer] = [
                 self._enlarge(held[i] if held else new[:, :, :0], new, end)
                 for i, new in enumerate((keys, values))
             ]
@@ -63,6 +76,4 @@ class KVCache:
 
     def keep(self, rows: Tensor) -> None:
         """Keep the sequences with these indices, (b,). An index may repeat."""
-        self._layers = {
-            layer: [kept[rows] for kept in held] for layer, held in self._layers.items()
-        }
+        self.layers = {layer: [kept[rows] for kept in held] for layer, held in self.layers.items()}

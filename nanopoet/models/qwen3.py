@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nanopoet.models.base import LanguageModel
-from nanopoet.models.kv_cache import Extend, KVCache
+from nanopoet.models.kv_cache import Extend
+from nanopoet.models.kv_pool import Cache
 from nanopoet.ops.attention import causal_attention
 from nanopoet.ops.dropout import dropout
 from nanopoet.ops.linear import Linear
@@ -105,7 +106,7 @@ class Attention(nn.Module):
         qk = rotate(rms_norm(qkv[:, :, : H + K], norms), cos, sin).to(qkv.dtype)
         q, k = torch.split(qk.transpose(1, 2), [H, K], dim=1)  # (B, H, T, D), (B, K, T, D)
         v = qkv[:, :, H + K :].transpose(1, 2)
-        length = None
+        length: int | Tensor | None = None
         if extend:
             k, v, length = extend(k, v)
         y = causal_attention(q, k, v, length=length)
@@ -239,6 +240,6 @@ class Qwen3LanguageModel(LanguageModel):
                 bound = (3 / parameter.shape[1]) ** 0.5  # unit variance out of unit variance in
                 nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
-    def _hidden(self, x: Tensor, positions: slice, cache: KVCache | None) -> Tensor:
+    def _hidden(self, x: Tensor, positions: slice | Tensor, cache: Cache | None) -> Tensor:
         cos, sin = self.rotary[:, positions, None].unbind()  # (T, 1, 2, D/2)
         return rms_norm(self._run_blocks(x, cache, cos, sin), self.norm)

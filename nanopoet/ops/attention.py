@@ -28,7 +28,11 @@ fifth less time in bf16."""
 
 
 def causal_attention(
-    q: Tensor, k: Tensor, v: Tensor, p: float = 0.0, length: int | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    p: float = 0.0,
+    length: int | Tensor | None = None,
 ) -> Tensor:
     """Attend from each position to itself and the positions before it.
 
@@ -39,12 +43,14 @@ def causal_attention(
         v: the values, in the shape of the keys.
         p: probability of dropping a weight.
         length: number of keys and values, if the tensors have a larger capacity filled up with
-            zeros.
+            zeros; or the number of each sequence, (B,), in single-token decoding.
 
     Returns:
         (B, H, T, D) in the dtype of v.
     """
     T = q.shape[2]
+    if isinstance(length, Tensor):
+        return _over_full_capacity(q, k, v, length)
     if length is not None:
         if q.device.type == "cpu" and T == 1 and len(q) >= MIN_BATCH_FOR_FULL_CAPACITY:
             return _over_full_capacity(q, k, v, length)
@@ -56,10 +62,11 @@ def causal_attention(
     return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=T > 1, enable_gqa=shared)
 
 
-def _over_full_capacity(q: Tensor, k: Tensor, v: Tensor, length: int) -> Tensor:
+def _over_full_capacity(q: Tensor, k: Tensor, v: Tensor, length: int | Tensor) -> Tensor:
     """Attend from (B, H, 1, D) to the first `length` of S keys, (B, K, S, D)."""
-    empty = q.new_zeros(k.shape[2])
-    empty[length:] = float("-inf")
+    lengths = torch.as_tensor(length, device=q.device).expand(len(q)).repeat_interleave(k.shape[1])
+    beyond = torch.arange(k.shape[2], device=q.device) >= lengths[:, None, None]  # (B K, 1, S)
+    empty = torch.zeros_like(beyond, dtype=q.dtype).masked_fill_(beyond, float("-inf"))
     keys, values = k.flatten(0, 1), v.flatten(0, 1)  # (B K, S, D)
     rows = q.reshape(len(keys), -1, q.shape[3])  # (B K, H / K, D)
     scores = torch.baddbmm(empty, rows, keys.transpose(1, 2), alpha=q.shape[3] ** -0.5)

@@ -7,7 +7,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from nanopoet.common.device import Precision, autocast
 from nanopoet.models.base import LanguageModel
-from nanopoet.models.generate import _sample, _sample_text, generate, stream
+from nanopoet.models.generate import _sample_text, generate, sample, stream
 from nanopoet.ops import linear
 from nanopoet.ops.attention import MIN_BATCH_FOR_FULL_CAPACITY
 from nanopoet.ops.linear import Linear, packed
@@ -89,7 +89,7 @@ def test_a_text_has_no_special_token_but_begin(
 def test_drawing_again_leaves_the_other_draws_and_the_shares_of_characters() -> None:
     logits = torch.linspace(0, 2, 30).expand(50_000, -1)
     points = torch.rand(50_000, 1, generator=torch.Generator().manual_seed(3))
-    draw = partial(_sample, temperature=1.0, top_k=None, top_p=1.0)
+    draw = partial(sample, temperature=1.0, top_k=None, top_p=1.0)
     first, ids = draw(logits, points), _sample_text(draw, logits.clone(), points, BEGIN_ID)
     special = (first >= SPECIAL.start) & (first < SPECIAL.stop)
     assert torch.equal(ids[~special], first[~special])
@@ -182,7 +182,7 @@ def test_ids_come_as_often_as_their_probabilities_say() -> None:
     rows = logits.expand(20_000, -1)
     for temperature in (1.0, 0.5):
         points = torch.rand(20_000, 1, generator=torch.Generator().manual_seed(3))
-        ids = _sample(rows, points, temperature, None, 1.0)
+        ids = sample(rows, points, temperature, None, 1.0)
         share = ids.flatten().bincount(minlength=6)
         expected = (logits / temperature).softmax(dim=-1)
         torch.testing.assert_close(share / 20_000, expected, atol=0.01, rtol=0)
@@ -192,7 +192,7 @@ def test_ids_come_as_often_as_their_probabilities_say() -> None:
 @pytest.mark.parametrize("point", [0.0, 1.0])
 def test_the_ends_of_the_range_hit_possible_ids(point: float) -> None:
     logits = torch.tensor([[float("-inf"), 1.0, float("-inf"), 3.0, float("-inf")]])
-    assert _sample(logits, torch.tensor([[point]]), 1.0, None, 1.0).item() == (3 if point else 1)
+    assert sample(logits, torch.tensor([[point]]), 1.0, None, 1.0).item() == (3 if point else 1)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_top_k_and_top_p_leave_the_likeliest(
 ) -> None:
     rows = torch.tensor([0.15, 0.3, 0.5, 0.05]).log().expand(2000, -1)
     points = torch.rand(2000, 1, generator=torch.Generator().manual_seed(0))
-    ids = _sample(rows, points, 1.0, top_k, top_p)
+    ids = sample(rows, points, 1.0, top_k, top_p)
     assert set(ids.flatten().tolist()) == possible
 
 
