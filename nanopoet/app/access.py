@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nanopoet.common.errors import NanopoetError
 
-MOST_REQUESTS = 4
-"""Answers at once: one poem is being written, the others wait for their turn."""
+MOST_REQUESTS = 64
+"""Answers at once: some poems are being written, the others wait for their turn."""
 PATIENCE = 10.0
 """Seconds within which a request must arrive, and a reader must take what is there for it."""
 _LARGEST_BODY = 16 << 10

@@ -8,7 +8,7 @@ poem    a whole poem: its form or tune, whether it rhymes and keeps the tones, i
 error   no poem was found; nothing follows. `error_zh` says it in Chinese
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -64,22 +64,29 @@ def tune_of(request: Request, catalogue: Catalogue | None) -> str | None:
     return find_tune(request.form, catalogue)
 
 
-def poem_events(steps: Iterator[Progress], tune: str | None, *, first: bool) -> Iterator[Event]:
-    """Yield at least one event for each step of the writing of one poem.
+async def poem_events(
+    steps: AsyncIterator[Progress], tune: str | None, *, first: bool
+) -> AsyncIterator[Event]:
+    """Yield the events of the writing of one poem.
 
     Args:
         steps: the poem as it grows.
         tune: the name of its tune.
         first: whether it is the first poem of the request, which has the notes.
     """
+    draft = ""
     try:
-        for step in steps:
+        async for step in steps:
             if first:
                 for note in step.notes:
                     yield {"event": "note", **note._asdict(), "text": str(note)}
             first = False
             [text] = step.poems
-            yield _poem_event(text, tune) if step.finished else {"event": "draft", "text": text}
+            if step.finished:
+                yield _poem_event(text, tune)
+            elif text != draft:
+                yield {"event": "draft", "text": text}
+            draft = text
     except NanopoetError as error:
         yield {"event": "error", **sentences(error)}
 

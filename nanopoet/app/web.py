@@ -6,15 +6,14 @@ GET /authors?search=    authors whose names contain the text, as a JSON list of 
 GET /tunes?search=      tunes likewise
 """
 
-from collections.abc import AsyncGenerator, Callable, Collection
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
-from typing import TypeVar
 
 import orjson
 import torch
 import uvicorn
-from anyio import CapacityLimiter, Lock, to_thread
+from anyio import CapacityLimiter, create_task_group
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -23,13 +22,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from nanopoet.app.access import MOST_REQUESTS, BoundedStream, Named, listen, read_body, refusal
+from nanopoet.app.batching import BatchedWriting
 from nanopoet.app.name_search import NameSearch
 from nanopoet.app.page import render_page
 from nanopoet.app.poem_request import PoemRequest, poem_events, sentences, tune_of
 from nanopoet.app.writer import Writer
 from nanopoet.common.errors import NanopoetError
-
-Result = TypeVar("Result")
 
 
 def make_app(writer: Writer, names: Collection[str]) -> Starlette:
@@ -39,7 +37,7 @@ def make_app(writer: Writer, names: Collection[str]) -> Starlette:
         writer: writes the poems.
         names: names by which a browser may call it, as for `Named`.
     """
-    places, turn, thread = CapacityLimiter(MOST_REQUESTS), Lock(), CapacityLimiter(1)
+    places, writing = CapacityLimiter(MOST_REQUESTS), BatchedWriting(writer.model)
     page, policy = render_page(writer.catalogue, writer.folder, writer.nats)
 
     async def show(_request: Request) -> Response:
@@ -57,21 +55,23 @@ def make_app(writer: Writer, names: Collection[str]) -> Starlette:
         wishes, sampling = wanted.wishes(), wanted.sampling_of_one()
         generator = torch.Generator().manual_seed(wanted.seed)
         begin = partial(writer.write, wishes, sampling, generator)
-        steps = await in_thread(begin)
+        steps = await writing.in_thread(begin)
         tune = tune_of(wishes, writer.catalogue)
         yield b""  # it is not refused, and waits for its turn
         for number in range(wanted.count):
-            async with turn:
-                steps = await in_thread(begin) if number else steps
-                events = poem_events(steps, tune, first=number == 0)
-                # Step by step, so that writing stops as soon as the reader has gone.
-                while event := await in_thread(partial(next, events, None)):
+            steps = await writing.in_thread(begin) if number else steps
+            async with aclosing(writing.write(steps)) as growing:
+                async for event in poem_events(growing, tune, first=number == 0):
                     yield orjson.dumps(event) + b"\n"
                     if event["event"] == "error":
                         return
 
-    async def in_thread(work: Callable[[], Result]) -> Result:
-        return await to_thread.run_sync(work, limiter=thread)
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
+        async with create_task_group() as tasks:
+            tasks.start_soon(writing.run)
+            yield
+            tasks.cancel_scope.cancel()
 
     async def refuse(_request: Request, error: Exception) -> Response:
         return JSONResponse(sentences(error), 400)
@@ -92,6 +92,7 @@ def make_app(writer: Writer, names: Collection[str]) -> Starlette:
             HTTPException: explain,
             ClientDisconnect: refuse,  # nobody reads it
         },
+        lifespan=lifespan,
     )
 
 

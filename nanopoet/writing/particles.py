@@ -29,13 +29,14 @@ class Draft(NamedTuple):
 
     Attributes:
         texts: ids of the heaviest particle of each population, so far.
-        finished: whether these are the poems that were drawn in the end.
         failed: for each population, whether no particle can satisfy the predicate.
+        awaits: the particles, which the model continues next; None if these are the poems that were
+            drawn in the end.
     """
 
     texts: list[list[int]]
-    finished: bool
     failed: list[bool]
+    awaits: Context | None = None
 
 
 def write_populations(
@@ -65,7 +66,7 @@ def write_populations(
         generator: source of randomness on the model's device.
 
     Yields:
-        the poems so far; the last are finished.
+        the poems before each step, and the poems that were drawn in the end.
     """
     state, given = forced(predicate)
     rows = populations * particles
@@ -73,7 +74,9 @@ def write_populations(
     device = context.ids.device
     states: list[object] = [state] * rows
     weights = torch.zeros(populations, particles, dtype=torch.float64)  # logarithms
+    draft = Draft([given] * populations, [False] * populations, context)
     while any(state is not _ENDED for state in states):
+        yield draft
         logits = context.logits()
         drop_specials(logits, end_id)
         weights += _restrict(logits, states, predicate, sampling).view_as(weights)
@@ -102,11 +105,11 @@ def write_populations(
                 following[row] = end_id
             states[row] = _ENDED if after is None or predicate.ended(after) else after
         context.append(following)
-        yield _poems(context, len(prompt), weights.argmax(dim=1), end_id, weights, finished=False)
+        draft = _poems(context, len(prompt), weights.argmax(dim=1), end_id, weights)
     # Where all are dead, any may be shown.
     shown = weights.masked_fill(weights.isneginf().all(dim=1, keepdim=True), 0)
     chosen = draw_ids(shown, _points(populations, generator))[:, 0]
-    yield _poems(context, len(prompt), chosen, end_id, weights, finished=True)
+    yield _poems(context, len(prompt), chosen, end_id, weights)._replace(awaits=None)
 
 
 def drop_specials(logits: Tensor, end_id: int) -> None:
@@ -207,12 +210,10 @@ def _points(count: int, generator: torch.Generator) -> Tensor:
     return points.cpu().double()
 
 
-def _poems(
-    context: Context, start: int, chosen: Tensor, end_id: int, weights: Tensor, *, finished: bool
-) -> Draft:
+def _poems(context: Context, start: int, chosen: Tensor, end_id: int, weights: Tensor) -> Draft:
     """Return the chosen particle of each population, without the end."""
     particles = weights.shape[1]
     rows = torch.arange(len(chosen)) * particles + chosen
     texts = context.ids[rows.to(context.ids.device), start:].tolist()
     texts = [text[: text.index(end_id)] if end_id in text else text for text in texts]
-    return Draft(texts, finished, weights.isneginf().all(dim=1).tolist())
+    return Draft(texts, weights.isneginf().all(dim=1).tolist(), context)

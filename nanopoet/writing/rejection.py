@@ -4,7 +4,7 @@ Accepted poems have exactly the model's conditional distribution. If the model r
 predicate, rejection needs many attempts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import torch
 
@@ -23,7 +23,7 @@ def write_attempts(
     attempts: int,
     temperature: float,
     generator: torch.Generator,
-) -> list[list[int]]:
+) -> Generator[Context, None, list[list[int]]]:
     """Write R poems in one batch, and return those that satisfy a predicate, in their order.
 
     An attempt ends at the first token that is not allowed. When half have ended, only the others
@@ -38,6 +38,9 @@ def write_attempts(
         temperature: divides the logits; above 0.
         generator: source of randomness on the model's device.
 
+    Yields:
+        the attempts, before each step.
+
     Returns:
         ids of each poem, without the end.
     """
@@ -48,6 +51,7 @@ def write_attempts(
     going = list(range(attempts))  # attempts that are computed
     poems: dict[int, list[int]] = {}
     while states:
+        yield context
         logits = context.logits()
         drop_specials(logits, end_id)
         points = torch.rand(attempts, 1, generator=generator, device=device)

@@ -16,12 +16,13 @@ from typing import NamedTuple
 import torch
 
 from nanopoet.models.base import LanguageModel
-from nanopoet.models.generate import COLDEST, evaluating, stream
+from nanopoet.models.generate import COLDEST, evaluating, sample
 from nanopoet.models.sampling import Sampling
 from nanopoet.ops.linear import packed
 from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
 from nanopoet.writing.catalogue import Catalogue
-from nanopoet.writing.particles import write_populations
+from nanopoet.writing.context import Context
+from nanopoet.writing.particles import drop_specials, write_populations
 from nanopoet.writing.refused import RefusedError
 from nanopoet.writing.rejection import write_attempts
 from nanopoet.writing.request import Request
@@ -35,6 +36,8 @@ ROWS = 256
 """Texts that are written side by side, at most; more take more memory and no less time."""
 LEAST_ACCEPTED = 0.25
 """Share of accepted attempts below which particles go on."""
+LEAST_TRIED = 4
+"""Attempts before this share is judged."""
 
 
 class Progress(NamedTuple):
@@ -44,11 +47,14 @@ class Progress(NamedTuple):
         poems: their texts so far. A later step may go back behind them.
         finished: whether these are the poems.
         notes: what was understood in another script.
+        awaits: the texts that the model continues next. Who writes many poems at once computes them
+            together before the next step (`nanopoet.writing.context.compute`).
     """
 
     poems: tuple[str, ...]
     finished: bool
     notes: tuple[Note, ...] = ()
+    awaits: Context | None = None
 
 
 def write_poems(
@@ -128,46 +134,61 @@ def _write(
 ) -> Iterator[Progress]:
     """Yield the poems of a plan as they grow."""
     poems: list[list[int]] = []
+    growing: list[list[int]] = []
 
-    def progress(growing: Sequence[Sequence[int]], finished: bool = False) -> Progress:
+    def progress(awaits: Context | None, finished: bool = False) -> Progress:
         texts = [tokenizer.decode(ids) for ids in [*poems, *growing]]
         texts += [""] * (sampling.count - len(texts))
-        return Progress(tuple(texts), finished, plan.notes)
+        return Progress(tuple(texts), finished, plan.notes, awaits)
 
     with packed(model):
         if plan.predicate is None:
-            for growing in _write_freely(model, plan, sampling, generator):
-                yield progress(growing)
+            growing += [list(plan.opening) for _ in range(sampling.count)]
+            for context in _write_freely(model, plan, sampling, generator, growing):
+                yield progress(context)
             poems += growing
+            growing.clear()
         elif plan.plain and _can_reject(plan, sampling):
-            poems += _reject(model, plan, sampling, generator)
-            yield progress([])
+            for context in _reject(model, plan, sampling, generator, poems):
+                yield progress(context)
         while len(poems) < sampling.count:
             count = min(sampling.count - len(poems), max(1, ROWS // particles))
-            for growing, done in _write_some(model, plan, sampling, generator, particles, count):
-                if not done:
-                    yield progress(growing)
+            growing += [[] for _ in range(count)]
+            for context in _write_some(model, plan, sampling, generator, particles, growing):
+                yield progress(context)
             poems += growing
-        yield progress([], finished=True)
+            growing.clear()
+        yield progress(None, finished=True)
 
 
 def _write_freely(
-    model: LanguageModel, plan: Plan, sampling: Sampling, generator: torch.Generator
-) -> Iterator[list[list[int]]]:
-    """Yield poems of which nothing is demanded, as they grow."""
-    prompt = torch.tensor([[*plan.prompt, *plan.opening]], device=model.lm_head.weight.device)
-    steps = stream(
-        model,
-        prompt.expand(sampling.count, -1),
-        generator=generator,
-        stop_id=plan.end_id,
-        **sampling.arguments(),
-    )
-    poems = [list(plan.opening) for _ in range(sampling.count)]
-    for following in steps:
-        for poem, [token] in zip(poems, following.tolist(), strict=True):
-            poem += [token] * (token != plan.end_id)
-        yield poems
+    model: LanguageModel,
+    plan: Plan,
+    sampling: Sampling,
+    generator: torch.Generator,
+    poems: list[list[int]],
+) -> Iterator[Context]:
+    """Continue poems of which nothing is demanded, and yield their texts before each step."""
+    context = Context(model, [*plan.prompt, *plan.opening], len(poems))
+    going = list(range(len(poems)))
+    for _ in range(sampling.max_new_tokens):
+        yield context
+        logits = context.logits()
+        drop_specials(logits, plan.end_id)
+        # One number for each poem, ended or not: no poem depends on another.
+        points = torch.rand(len(poems), 1, generator=generator, device=context.ids.device)[going]
+        following = sample(
+            logits, points, sampling.temperature, sampling.top_k or None, sampling.top_p
+        )[:, 0]
+        context.append(following)
+        for poem, token in zip(going, following.tolist(), strict=True):
+            poems[poem] += [token] * (token != plan.end_id)
+        rows = (following != plan.end_id).nonzero()[:, 0]
+        if len(rows) == 0:
+            break
+        if len(rows) < len(going):
+            context.keep(rows)
+            going = [going[row] for row in rows.tolist()]
 
 
 def _can_reject(plan: Plan, sampling: Sampling) -> bool:
@@ -180,14 +201,22 @@ def _can_reject(plan: Plan, sampling: Sampling) -> bool:
 
 
 def _reject(
-    model: LanguageModel, plan: Plan, sampling: Sampling, generator: torch.Generator
-) -> list[list[int]]:
-    """Return the poems that rejection finds, at most as many as are asked for."""
+    model: LanguageModel,
+    plan: Plan,
+    sampling: Sampling,
+    generator: torch.Generator,
+    poems: list[list[int]],
+) -> Iterator[Context]:
+    """Add the poems that rejection finds, at most as many as are asked for.
+
+    A poem is tried alone at first: most attempts of a finetuned model succeed, and a server has
+    others to compute beside it. Each further try is with more attempts.
+    """
     assert plan.predicate is not None
-    poems: list[list[int]] = []
+    tried = accepted = 0
     while (missing := sampling.count - len(poems)) > 0:
-        attempts = min(ROWS, missing + missing // 8 + 3)
-        accepted = write_attempts(
+        attempts = min(ROWS, missing + missing // 8 + min(tried, 3))
+        found = yield from write_attempts(
             model,
             plan.prompt,
             plan.predicate,
@@ -196,10 +225,10 @@ def _reject(
             temperature=sampling.temperature,
             generator=generator,
         )
-        poems += accepted[:missing]
-        if len(accepted) < LEAST_ACCEPTED * attempts:
+        poems += found[:missing]
+        tried, accepted = tried + attempts, accepted + len(found)
+        if tried >= LEAST_TRIED and accepted < LEAST_ACCEPTED * tried:
             break
-    return poems
 
 
 def _write_some(
@@ -208,16 +237,15 @@ def _write_some(
     sampling: Sampling,
     generator: torch.Generator,
     particles: int,
-    count: int,
-) -> Iterator[tuple[list[list[int]], bool]]:
-    """Yield a number of poems written by particles, as they grow, and whether they are finished.
+    poems: list[list[int]],
+) -> Iterator[Context]:
+    """Write poems by particles in place of those that are there, and yield what each step awaits.
 
     Raises:
         RefusedError: all particles of a poem died, in each try.
     """
     assert plan.predicate is not None
-    poems: list[list[int]] = [[] for _ in range(count)]
-    left = list(range(count))
+    left = list(range(len(poems)))
     for factor in TRIES:
         failed: list[int] = []
         for at in range(0, len(left), step := max(1, ROWS // (particles * factor))):
@@ -234,11 +262,11 @@ def _write_some(
             ):
                 for place, text in zip(some, draft.texts, strict=True):
                     poems[place] = text
-                yield poems, False
+                if draft.awaits:
+                    yield draft.awaits
             failed += [i for i, died in zip(some, draft.failed, strict=True) if died]
         left = failed
         if not left:
-            yield poems, True
             return
     attempts = particles * sum(TRIES)
     raise RefusedError(

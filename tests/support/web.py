@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -37,12 +38,17 @@ TRAINING_POEMS = [
 
 
 class Scripted(Writer):
-    """A writer of given poems, one after the other, for any request and any sampling."""
+    """A writer of given poems, one after the other, for any request and any sampling.
+
+    Attributes:
+        seconds: that each character takes.
+    """
 
     def __init__(self, *poems: str) -> None:
         super().__init__(*tiny_model())
         self.poems = list(poems)
         self.begun = self.written = 0
+        self.seconds = 0.0
         self.may_go_on = threading.Event()
         self.may_go_on.set()
 
@@ -60,6 +66,7 @@ class Scripted(Writer):
         for end in range(given, len(poem) + 1):
             yield Progress((poem[:end],), finished=False)
             assert self.may_go_on.wait(30)
+            time.sleep(self.seconds)
             self.written += 1
         yield Progress((poem,), finished=True)
 

@@ -57,13 +57,24 @@ def write(address: str, **wishes: Any) -> list[str]:
     return [event["text"] for event in events if event["event"] == "poem"]
 
 
-def test_a_poem_comes_character_by_character_and_then_marked() -> None:
-    with served(Scripted(POEM, LONG[:16])) as address:
+@pytest.fixture(autouse=True)
+def many_drafts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show poems as they grow, however fast."""
+    monkeypatch.setattr("nanopoet.app.batching.PACE", 0.001)
+
+
+def test_a_poem_comes_as_it_grows_and_then_marked() -> None:
+    writer = Scripted(POEM, LONG[:16])
+    writer.seconds = 0.01
+    with served(writer) as address:
         status, events = ask(address, {"opening": "白日", "count": 2})
     assert status == 200
-    drafts = [event["text"] for event in events if event["event"] == "draft"]
-    assert drafts[: len(POEM) - 1] == [POEM[:end] for end in range(2, len(POEM) + 1)]
-    assert events[len(POEM) - 1] == {
+    texts = [event["text"] for event in events]
+    drafts = texts[: texts.index(POEM)]
+    assert len(drafts) > 2
+    assert all(POEM.startswith(draft) for draft in drafts)
+    assert drafts == sorted(set(drafts), key=len)
+    assert next(event for event in events if event["event"] == "poem") == {
         "event": "poem",
         "text": POEM,
         "form": "五绝",
@@ -78,13 +89,14 @@ def test_a_poem_comes_character_by_character_and_then_marked() -> None:
 
 def test_a_beginning_streams_and_the_seed_says_what_comes(address: str) -> None:
     wish = {"opening": "春", "count": 2, "top_k": 9, "max_new_tokens": 12}
-    first, again, other = (ask(address, wish | {"seed": seed}) for seed in (3, 3, 4))
+    first, again, other = (write(address, **wish, seed=seed) for seed in (3, 3, 4))
     assert first == again != other
-    drafts = [event["text"] for event in first[1] if event["event"] == "draft"]
-    assert drafts[:3] == [drafts[2][:2], drafts[2][:3], drafts[2]]
-    poems = [event["text"] for event in first[1] if event["event"] == "poem"]
-    assert len(poems) == 2
-    assert all(poem.startswith("春") and 1 < len(poem) <= 13 for poem in poems)
+    assert len(first) == 2
+    assert all(poem.startswith("春") and 1 < len(poem) <= 13 for poem in first)
+    _, events = ask(address, wish | {"seed": 3})
+    drafts = [event["text"] for event in events if event["event"] == "draft"]
+    assert drafts[0].startswith("春")
+    assert all(any(poem.startswith(draft) for poem in first) for draft in drafts)
 
 
 def test_each_wish_is_satisfied(address: str) -> None:
@@ -163,10 +175,12 @@ def test_if_no_poem_is_found_the_answer_ends_with_it() -> None:
     with served(Failing(POEM)) as address:
         status, events = ask(address, {"count": 3})
     assert status == 200
-    assert events == [
-        {"event": "draft", "text": "山"},
-        {"event": "error", "error": "no poem was found", "error_zh": "没有写成"},
-    ]
+    assert events[-1] == {
+        "event": "error",
+        "error": "no poem was found",
+        "error_zh": "没有写成",
+    }
+    assert [event["event"] for event in events].count("error") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Samples have the model's distribution on condition of a predicate, by enumeration."""
 
 from collections import Counter
+from collections.abc import Generator
 
 import pytest
 import torch
@@ -49,6 +50,16 @@ def distances_by_chance(exact: dict[tuple[int, ...], float], size: int) -> list[
     return sorted(distance([list(texts[i]) for i in row], exact) for row in draws.tolist())
 
 
+def result_of(steps: Generator[object, None, list[list[int]]]) -> list[list[int]]:
+    """Take all steps, and return what they lead to."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: list[list[int]] = end.value
+            return found
+
+
 def by_particles(predicate: Predicate, particles: int) -> list[list[int]]:
     steps = write_populations(
         MODEL,
@@ -62,7 +73,7 @@ def by_particles(predicate: Predicate, particles: int) -> list[list[int]]:
     )
     last: Draft
     *_, last = steps
-    assert last.finished
+    assert last.awaits is None
     return [text for text, failed in zip(last.texts, last.failed, strict=True) if not failed]
 
 
@@ -85,7 +96,7 @@ def test_particles_approach_the_exact_distribution(name: str) -> None:
 )
 def test_rejection_is_exact(predicate: Predicate) -> None:
     exact = exact_distribution(MODEL, [BEGIN_ID], predicate, CONTENT_END_ID)
-    sample = write_attempts(
+    steps = write_attempts(
         MODEL,
         [BEGIN_ID],
         predicate,
@@ -94,6 +105,7 @@ def test_rejection_is_exact(predicate: Predicate) -> None:
         temperature=1.0,
         generator=torch.Generator().manual_seed(0),
     )
+    sample = result_of(steps)
     assert len(sample) > 100
     assert distance(sample, exact) <= distances_by_chance(exact, len(sample))[-3]
     masked = by_particles(predicate, 1)

@@ -1,6 +1,6 @@
 """Poems of a random model are what was asked, and follow their seed."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from nanopoet.prosody.rhyme import groups
 from nanopoet.prosody.rules import Verse
 from nanopoet.writing import write
 from nanopoet.writing.catalogue import Catalogue
+from nanopoet.writing.context import Context
 from nanopoet.writing.particles import Draft
 from nanopoet.writing.request import Request
 from nanopoet.writing.write import iter_poems, write_poems
@@ -89,7 +90,8 @@ def test_poems_grow_until_they_are_finished() -> None:
     request = Request(form="五绝", keep_rules=True)
     steps = list(iter_poems(MODEL, TOKENIZER, None, request, sampling))
     assert [step.finished for step in steps] == [False] * (len(steps) - 1) + [True]
-    assert [len(step.poems[0]) for step in steps[:4]] == [1, 2, 3, 4]
+    assert [len(step.poems[0]) for step in steps[:4]] == [0, 1, 2, 3]
+    assert [step.awaits is None for step in steps] == [step.finished for step in steps]
     assert steps[-1].poems == tuple(write_poems(MODEL, TOKENIZER, None, request, sampling))
 
 
@@ -105,8 +107,11 @@ def test_rejection_goes_on_until_all_are_there(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(write, "LEAST_ACCEPTED", 0)
     calls = []
 
-    def accepted(*_: object, attempts: int, **__: object) -> list[list[int]]:
+    def accepted(
+        *_: object, attempts: int, **__: object
+    ) -> Generator[Context, None, list[list[int]]]:
         calls.append(attempts)
+        yield from ()
         return [[TOKENIZER.encode("山")[0]]]
 
     monkeypatch.setattr(write, "write_attempts", accepted)
@@ -115,6 +120,22 @@ def test_rejection_goes_on_until_all_are_there(monkeypatch: pytest.MonkeyPatch) 
     assert all(len(text) == 24 for text in poems(CATALOGUE, {"top_k": 3}, form="五绝"))
     assert all(len(text) == 24 for text in poems(None, form="五绝"))
     assert len(calls) == 3
+
+
+def test_a_poem_is_tried_alone_before_others_are_tried_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def none(*_: object, attempts: int, **__: object) -> Generator[Context, None, list[list[int]]]:
+        calls.append(attempts)
+        yield from ()
+        return []
+
+    monkeypatch.setattr(write, "write_attempts", none)
+    [text] = poems(CATALOGUE, {"count": 1}, form="五绝")
+    assert len(text) == 24
+    assert calls == [1, 2, 4]
 
 
 @pytest.mark.parametrize("failures", [2, 3])
@@ -127,7 +148,7 @@ def test_a_poem_whose_particles_die_is_tried_with_more(
         tried.append((populations, particles))
         texts = [[TOKENIZER.encode("山")[0]] for _ in range(populations)]
         dies = len(tried) <= failures
-        yield Draft(texts, True, [dies] + [False] * (populations - 1))
+        yield Draft(texts, [dies] + [False] * (populations - 1))
 
     monkeypatch.setattr(write, "write_populations", dying)
     if failures < len(write.TRIES):
