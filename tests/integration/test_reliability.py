@@ -12,8 +12,10 @@ from nanopoet.corpus.poems import write_poems
 from tests.support.poems import make_poems
 from tests.support.project import Project
 from tools.reliability import damage, load
-from tools.reliability.__main__ import PAGE, RESULTS, fill, render
+from tools.reliability import page as page_load
+from tools.reliability.__main__ import PAGE, RESULTS
 from tools.reliability.faults import HANGS, Outcome, new_project, running, series, stages
+from tools.reliability.tables import fill, render
 
 needs_mounts = pytest.mark.skipif(
     not damage.can_mount(), reason="no mounts of its own for a process here"
@@ -111,6 +113,17 @@ def test_clients_at_a_served_model(reference: Project) -> None:
     assert served.figures()["last_quarter_mb"] > 50
 
 
+def test_clients_at_the_page(reference: Project) -> None:
+    """Patient, slow and leaving ones."""
+    with page_load.serve(str(reference.folder / "models/poet")) as (address, process):
+        survived = page_load.survive(address, process, clients=8, seconds=5)
+        rates = page_load.throughput(address, clients=2, rounds=1, seconds=0.5)
+    assert survived.failures == []
+    assert set(survived.counts) == {"patient", "slow", "leaving"}
+    assert survived.figures()["last_tenth_mb"] > 50
+    assert set(rates) == set(page_load.KINDS)
+
+
 def test_many_evaluations_in_one_run(tmp_path: Path) -> None:
     project = new_project(tmp_path / "evaluations").fork()
     project.repro("encode")
@@ -153,6 +166,11 @@ def test_no_fault_was_fatal_and_there_were_enough() -> None:
     assert sum(tried) >= 100_000
     assert results["serving"]["clients"] == 32
     assert results["serving"]["failures"] == 0
+    assert results["page"]["clients"] == 32
+    assert results["page"]["seconds"] == 300
+    assert results["page"]["failures"] == []
+    rates = results["page"]["poems_per_second"]
+    assert min(rates["any form"]["ratio"], rates["a form"]["ratio"]) >= 8
     assert results["evaluations"]["evaluations"] == 1000
     assert results["evaluations"]["status"] == "FINISHED"
     assert "10" in results["corpus"]

@@ -7,20 +7,22 @@ docs/reliability.json, and the tables in docs/reliability.md are made from them.
 
 import argparse
 import json
-import re
+import os
 import shutil
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from nanopoet.common.files import read_json, write_json, write_text
+from nanopoet.common.model_folders import best_model
 from tests.support.project import ROOT, Project
 from tools.reliability import damage, load
+from tools.reliability import page as page_load
 from tools.reliability.faults import Outcome, new_project, series
 from tools.reliability.surroundings import run_tests, try_all
+from tools.reliability.tables import fill, render
 
 RESULTS, PAGE = ROOT / "docs/reliability.json", ROOT / "docs/reliability.md"
 PROPERTIES = "tests/integration/test_properties.py"
@@ -34,6 +36,9 @@ EXAMPLES = 1_000
 """Examples for each property."""
 SERVED_SECONDS = 180.0
 CLIENTS = 32
+ROUNDS, ROUND_SECONDS = 5, 10.0
+"""Rounds of the comparison of one client and many, and seconds for each of both."""
+SOAK_SECONDS = 300.0
 EVALUATIONS = 1_000
 TIMES = (1, 3, 10)
 """Sizes of the corpus, as multiples of the real one."""
@@ -104,6 +109,20 @@ def serving(folder: Path, reference: Project) -> dict[str, Any]:
     return {"clients": CLIENTS, "seconds": SERVED_SECONDS} | served.figures()
 
 
+def page(folder: Path, reference: Project) -> dict[str, Any]:
+    """Let clients ask the page of `nanopoet serve` for poems."""
+    del folder, reference
+    model = best_model()
+    if not Path(model).exists():
+        sys.exit(f"error: {model}: no such folder; run `make repro`")
+    busy = os.getloadavg()[0]
+    with page_load.serve(model) as (address, process):
+        rates = page_load.throughput(address, CLIENTS, ROUNDS, ROUND_SECONDS)
+        survived = page_load.survive(address, process, CLIENTS, SOAK_SECONDS)
+    settings = {"model": model, "clients": CLIENTS, "seconds": SOAK_SECONDS, "load_before": busy}
+    return settings | {"poems_per_second": rates} | survived.figures()
+
+
 def evaluations(folder: Path, reference: Project) -> dict[str, Any]:
     """Train with an evaluation at each step."""
     del reference
@@ -134,9 +153,12 @@ PARTS: dict[str, Callable[[Path, Project], dict[str, Any]]] = {
     "properties": properties,
     "surroundings": surroundings,
     "serving": serving,
+    "page": page,
     "evaluations": evaluations,
     "corpus": corpus,
 }
+NEED_REFERENCE = {"kills", "files", "disks", "others", "serving"}
+"""Parts that use the project whose pipeline nobody disturbs."""
 
 
 def _sum(outcomes: list[Outcome]) -> Outcome:
@@ -154,100 +176,6 @@ def _rows(outcome: Outcome, names: tuple[str, str, str]) -> dict[str, Any]:
     return {"faults": rows, "failures": outcome.failures, "chains": outcome.projects}
 
 
-# docs/reliability.md
-
-
-def render(results: dict[str, Any]) -> dict[str, str]:
-    """Return the table of each part that has results."""
-    tables: dict[str, str] = {}
-    for part in ("kills", "files", "disks", "others"):
-        if part in results:
-            tables[part] = _faults_table(results[part])
-    for part, unit in (("fuzz", "inputs"), ("properties", "inputs"), ("surroundings", "tests")):
-        if part in results:
-            tables[part] = _inputs_table(results[part], unit)
-    for part in ("serving", "evaluations"):
-        if part in results:
-            rows = [(name.replace("_", " "), _number(each)) for name, each in results[part].items()]
-            tables[part] = _table(("", ""), rows)
-    if "corpus" in results:
-        tables["corpus"] = _corpus_table(results["corpus"])
-    return tables
-
-
-def _faults_table(part: dict[str, Any]) -> str:
-    first, second, third, _ = part["faults"][0]
-    totals: Counter[tuple[str, str]] = Counter()
-    where: dict[tuple[str, str], Counter[str]] = {}
-    for row in part["faults"]:
-        # One row for each file would be too many.
-        key = (row[first], row[second] if second != "file" else "every out")
-        totals[key] += row["times"]
-        where.setdefault(key, Counter())[row[third]] += row["times"]
-    rows = []
-    for key, count in totals.items():
-        counts = ", ".join(f"{name} {each}" for name, each in where[key].most_common())
-        rows.append((*key, str(count), counts if len(where[key]) > 1 else next(iter(where[key]))))
-    total = sum(totals.values())
-    table = _table((first, second, "times", third), rows)
-    chains = f" in {part['chains']} chains, each from nothing" if part["chains"] else ""
-    return f"{table}\n\n{total} faults{chains}: {_verdict(part)}"
-
-
-def _inputs_table(part: dict[str, Any], unit: str) -> str:
-    rows = []
-    for name, count in part["tried"].items():
-        is_file = "." in name
-        rows.append((f"`{name}`" if is_file else _words(name), f"{count:,}"))
-    total = sum(part["tried"].values())
-    return f"{_table(('', unit), rows)}\n\n{total:,} {unit}: {_verdict(part)}"
-
-
-def _words(name: str) -> str:
-    """Return the name of a test as words.
-
-    >>> _words("test_poems_come_back"), _words("two scripts")
-    ('poems come back', 'two scripts')
-    """
-    return name.removeprefix("test_").replace("_", " ")
-
-
-def _corpus_table(part: dict[str, Any]) -> str:
-    rows = []
-    for times, row in part.items():
-        cells = [f"{row[s]['seconds'] / part['1'][s]['seconds']:.1f}" for s in load.STREAMING]
-        peaks = [f"{row[stage]['peak_mb']:,.0f}" for stage in load.STREAMING]
-        rows.append((f"{times}×", f"{row['poems']:,}", *peaks, *cells))
-    memory = [f"{stage}, MB" for stage in load.STREAMING]
-    return _table(("corpus", "poems", *memory, *(f"{s}, time" for s in load.STREAMING)), rows)
-
-
-def _verdict(part: dict[str, Any]) -> str:
-    count = len(part["failures"])
-    return "all survived." if count == 0 else f"**{count} failures.**"
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.1f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def fill(page: str, tables: dict[str, str]) -> str:
-    """Put each table between the markers that name it."""
-    for part, table in tables.items():
-        marker = rf"(<!-- {part} -->\n).*?(<!-- end -->)"
-        found = re.search(marker, page, re.DOTALL)
-        assert found, part
-        page = f"{page[: found.end(1)]}{table}\n{page[found.start(2) :]}"
-    return page
-
-
 def main() -> None:
     """Run the parts and write their results; exit with 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="python -m tools.reliability", description=__doc__)
@@ -259,7 +187,8 @@ def main() -> None:
         parser.error("disks needs Linux and `unshare --user --mount`")
     folder = Path(tempfile.mkdtemp(prefix="nanopoet-reliability-"))
     reference = new_project(folder / "reference")
-    reference.repro()
+    if NEED_REFERENCE & set(parts):
+        reference.repro()
     failures = 0
     for part in parts:
         where = folder / part

@@ -93,7 +93,7 @@ def serve_load(project: Project, clients: int, seconds: float) -> Served:
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
-            served.memory.append(_memory(process))
+            served.memory.append(memory_of(process))
             time.sleep(min(1.0, seconds / 20))
         for thread in threads:
             thread.join()
@@ -115,7 +115,8 @@ def _ask(address: str, rng: random.Random) -> float:
     return time.monotonic() - start
 
 
-def _memory(process: psutil.Process) -> int:
+def memory_of(process: psutil.Process) -> int:
+    """Return the resident bytes of a process and its children."""
     total = 0
     for each in [process, *process.children(recursive=True)]:
         try:
