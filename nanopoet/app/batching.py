@@ -73,7 +73,7 @@ class BatchedWriting:
     """
 
     def __init__(self, model: NextTokenModel) -> None:
-        self._pool = KVPool(model.block_size, ROWS, model.lm_head.weight.device)
+        self._pool = KVPool(model.block_size, ROWS)
         self._in_pool: set[Context] = set()
         self._thread = CapacityLimiter(1)
         self._poems: list[_Poem] = []  # the oldest first
@@ -128,7 +128,7 @@ class BatchedWriting:
         return [(poem, poem.step()) for poem in growing]
 
     def _having_room(self, poems: Sequence[_Poem]) -> list[_Poem]:
-        free = self._pool.free()
+        free = len(self._pool.free)
         found = []
         for poem in poems:
             context = poem.awaits
