@@ -212,8 +212,6 @@ class PenaltyParams(_Section):
     """A character has the wrong tone for its place."""
     repeat: float = Field(ge=0)
     """A character stands in the poem for a second time."""
-    title: float = Field(ge=0)
-    """A poem has no character of its title. Each character of the poem costs this much."""
     unknown: float = Field(ge=0)
     """A character has no known reading where rhyme or tone is judged."""
 

@@ -19,7 +19,7 @@ from nanopoet.prosody.rules import is_special
 from nanopoet.tokens.tokenizer import CONTENT_END_ID, SPECIAL_TOKENS, UNKNOWN_ID, CharTokenizer
 from nanopoet.writing.vocabulary import vocabulary_of
 
-Rule = Literal["form", "rhyme", "rhyme_distinct", "tone", "repeat", "title", "unknown"]
+Rule = Literal["form", "rhyme", "rhyme_distinct", "tone", "repeat", "unknown"]
 
 _NAMES = {form.style: name for name, form in FORMS.items()}
 _CHARACTER, _KINDS = "字", {"，": LINE_ENDS, "、": PAUSES, "「": SILENT}
@@ -65,21 +65,15 @@ class Judge:
         self._kinds[UNKNOWN_ID], self._kinds[CONTENT_END_ID] = _CHARACTER, _END
         self._kinds += [_KIND_OF.get(text, _CHARACTER) for text in tokenizer.characters]
         self._readable = torch.tensor([bool(each) for each in self._vocabulary.readings])
-        self._characters = self._of_kinds(frozenset(_CHARACTER))
-        self._unreadable = self._characters & ~self._readable
+        self._unreadable = self._of_kinds(frozenset(_CHARACTER)) & ~self._readable
         self._wrong_kinds = lru_cache(maxsize=1024)(self._of_kinds)
         self._wrong_tones = lru_cache(maxsize=4)(partial(self._in_none, self._vocabulary.tones))
         self._wrong_groups = lru_cache(maxsize=1024)(
             partial(self._in_none, self._vocabulary.groups)
         )
 
-    def breaches(
-        self, content: Sequence[int], style: str, title: Sequence[int] = ()
-    ) -> Iterator[Breach]:
+    def breaches(self, content: Sequence[int], style: str) -> Iterator[Breach]:
         """Yield the rules that can be broken at each place.
-
-        A poem with a title shall have a character of it. If it has none, each of its characters
-        breaks that rule.
 
         The form breaks at the first token after which the text cannot become a poem of the form.
         Nothing behind it is judged. A token that breaks another rule changes nothing for those that
@@ -88,10 +82,8 @@ class Judge:
         Args:
             content: ids of a poem, with CONTENT_END unless it was cut.
             style: the regular form that was asked for, by its name in the corpus. If it is empty,
-                the poem is judged by the form that it has; without one by its title alone.
-            title: ids of the title that was asked for; empty for none.
+                the poem is judged by the form that it has; without one it is not judged.
         """
-        yield from self._titles(content, title)
         text = self._tokenizer.decode([i for i in content if i != CONTENT_END_ID])
         asked, style = bool(style), style or regular_style(text) or ""
         if not style:
@@ -110,7 +102,7 @@ class Judge:
         yield from self._rhymes(text, lines, form)
         yield from self._tones(text, lines, form)
 
-    def faults(self, content: Sequence[int], style: str, title: Sequence[int] = ()) -> list[Fault]:
+    def faults(self, content: Sequence[int], style: str) -> list[Fault]:
         """List the rules that a poem breaks.
 
         >>> text = "白日依山盡，黃河入海流。欲窮千里目，更上一層城。"
@@ -120,7 +112,7 @@ class Judge:
         """
         return [
             Fault(rule, place)
-            for rule, place, tokens in self.breaches(content, style, title)
+            for rule, place, tokens in self.breaches(content, style)
             if tokens[content[place]]
         ]
 
@@ -131,15 +123,6 @@ class Judge:
     def _in_none(self, masks: Mapping[str, Tensor], classes: frozenset[str]) -> Tensor:
         """Return the mask of the characters that have readings, but none in these classes."""
         return self._readable & ~torch.stack([masks[each] for each in classes]).any(dim=0)
-
-    def _titles(self, content: Sequence[int], title: Sequence[int]) -> Iterator[Breach]:
-        """Yield the characters that are not in the title, unless two of the poem are."""
-        asked = torch.zeros_like(self._readable)
-        asked[[i for i in title if self._kinds[i] == _CHARACTER and i != UNKNOWN_ID]] = True
-        having = [place for place, i in enumerate(content) if asked[i]]
-        if asked.any() and len(having) < 2:
-            for place in having or range(len(content)):
-                yield Breach("title", place, self._characters & ~asked)
 
     def _repeats(self, text: str, lines: Sequence[Sequence[int]]) -> Iterator[Breach]:
         """Yield at each character those that stand in the poem before."""

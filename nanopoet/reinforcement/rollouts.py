@@ -30,13 +30,11 @@ class Rollout:
 
     Attributes:
         style: the form that is asked for; empty for none.
-        title: ids of the title that is asked for; empty for none.
         request: ids of the request.
         content: ids of the poem, with the token that ends it, unless it was cut.
     """
 
     style: str
-    title: list[int]
     request: list[int]
     content: list[int]
 
@@ -123,9 +121,8 @@ class Rollouts:
         # A long title would leave no space for the poem.
         for asked in (fields, fields | {"title": ""}):
             if len(request := encode_request(self._tokenizer, **asked)) <= space:
-                title = self._tokenizer.encode(asked.get("title", ""))
-                return Rollout(asked.get("style", ""), title, request, [])
-        return Rollout("", [], encode_request(self._tokenizer), [])
+                return Rollout(asked.get("style", ""), request, [])
+        return Rollout("", encode_request(self._tokenizer), [])
 
     def _write(self, rollouts: Sequence[Rollout], seed: int) -> None:
         """Write all poems together."""
@@ -161,7 +158,7 @@ class Rollouts:
         content, costs = rollout.content, self._params.penalties.model_dump()
         penalties = torch.zeros(len(content), self._tokenizer.vocab_size)
         broken = []
-        for rule, place, tokens in self._judge.breaches(content, rollout.style, rollout.title):
+        for rule, place, tokens in self._judge.breaches(content, rollout.style):
             penalties[place].add_(tokens, alpha=costs[rule])
             if tokens[content[place]]:
                 broken.append(rule)

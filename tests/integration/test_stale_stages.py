@@ -77,9 +77,7 @@ STALE: dict[str, tuple[object, str]] = {
     "finetune.checkpoint_every": (5, "finetune"),
     "finetune.seed": (1, "finetune"),
     "reinforce.penalties": (
-        dict.fromkeys(
-            ("form", "rhyme", "rhyme_distinct", "tone", "repeat", "title", "unknown"), 0.5
-        ),
+        dict.fromkeys(("form", "rhyme", "rhyme_distinct", "tone", "repeat", "unknown"), 0.5),
         "reinforce",
     ),
     "reinforce.kl_weight": (0.25, "reinforce"),

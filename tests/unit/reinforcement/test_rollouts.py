@@ -90,13 +90,11 @@ def test_what_is_wanted_is_the_reference_less_the_penalties(
     for row, (inputs, targets) in enumerate(zip(batch.inputs, batch.targets, strict=True)):
         prompt = TOKENIZER.decode(inputs)
         style = prompt[prompt.index("S") + 1 : prompt.index("s")]
-        title = prompt[prompt.find("T") + 1 : prompt.find("t")] if "T" in prompt else ""
         first = int(np.flatnonzero(targets != PADDING_ID)[0])
         content = targets[targets != PADDING_ID].tolist()
-        for rule, place, tokens in judge.breaches(content, style, TOKENIZER.encode(title)):
+        for rule, place, tokens in judge.breaches(content, style):
             expected[row, first + place] -= penalties[rule] / 0.5 * tokens
-        found = judge.faults(content, style, TOKENIZER.encode(title))
-        costs.append(sum(penalties[fault.rule] for fault in found))
+        costs.append(sum(penalties[fault.rule] for fault in judge.faults(content, style)))
     torch.testing.assert_close(wanted, expected, atol=1e-5, rtol=1e-5)
     assert batch.figures["reward"] == pytest.approx(-np.mean(costs))
     assert max(costs) > 0
