@@ -114,17 +114,19 @@ class BatchedWriting:
 
     def _step(self, poems: Sequence[_Poem]) -> list[tuple[_Poem, Progress | Exception]]:
         """Take the next step of each poem that has room."""
-        for context in self._in_pool - {poem.awaits for poem in poems}:
-            context.leave()
-        growing = self._having_room(poems)
-        # A poem with more texts than the pool has rows is computed by itself.
-        contexts = [poem.awaits for poem in growing if poem.awaits and poem.awaits.rows <= ROWS]
-        self._in_pool = set(contexts)
-        if contexts:
-            try:
+        growing = list(poems)
+        try:
+            for context in self._in_pool - {poem.awaits for poem in poems}:
+                context.leave()
+            growing = self._having_room(poems)
+            # A poem with more texts than the pool has rows is computed by itself.
+            awaited = (poem.awaits for poem in growing)
+            contexts = [context for context in awaited if context and context.rows <= ROWS]
+            self._in_pool = set(contexts)
+            if contexts:
                 compute(contexts, self._pool)
-            except Exception as error:  # as out of memory
-                return [(poem, error) for poem in growing]
+        except Exception as error:  # as out of memory
+            return [(poem, error) for poem in growing]
         return [(poem, poem.step()) for poem in growing]
 
     def _having_room(self, poems: Sequence[_Poem]) -> list[_Poem]:

@@ -1,5 +1,6 @@
 """Poems that are written together: as alone, in few forward passes, in turn."""
 
+import random
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -184,6 +185,34 @@ def test_a_poem_ends_when_its_reader_leaves() -> None:
 
     with packed(WRITER.model):
         assert anyio.run(run) == alone(steps_of(RULES, 1))
+
+
+def test_no_row_is_lost_when_readers_come_and_go() -> None:
+    """Some leave before the first step, some in the middle, some while their poem waits."""
+    rng = random.Random(1)  # noqa: S311
+
+    async def read(writing: BatchedWriting, seed: int) -> None:
+        with anyio.move_on_after(rng.choice([0, 0.02, 0.1, 300])):
+            await _drain(writing, steps_of(rng.choice(REQUESTS), seed))
+
+    async def run() -> list[int]:
+        writing = BatchedWriting(WRITER.model)
+        with anyio.fail_after(300):
+            async with anyio.create_task_group() as server:
+                server.start_soon(writing.run)
+                for first in range(0, 48, 16):
+                    async with anyio.create_task_group() as readers:
+                        for seed in range(first, first + 16):
+                            readers.start_soon(read, writing, seed)
+                async for _ in writing.write(steps_of(Request(), 1)):
+                    pass
+                while len(writing._pool.free) < batching.ROWS:
+                    await anyio.sleep(0.01)
+                server.cancel_scope.cancel()
+        return writing._pool.free
+
+    with packed(WRITER.model):
+        assert sorted(anyio.run(run)) == list(range(batching.ROWS))
 
 
 async def _drain(writing: BatchedWriting, steps: Steps) -> None:
