@@ -129,8 +129,7 @@ class PretrainParams(_Section):
     checkpoint_every: int = Field(ge=1)
     """Steps between two saved states, from which an interrupted training resumes."""
     log_model_every: int = Field(ge=0)
-    """Steps between two logged models of a training; 0 logs the final model alone. A multiple of
-    `eval_every` gives each a validation loss. It does not change the result."""
+    """Steps between two models that MLflow gets of a training; 0 for the final model alone."""
     torchrun: str = Field(pattern=_TORCHRUN)
     """Options for `torchrun`, such as `--standalone --nproc-per-node 2`, to train with several
     processes; empty for one process. Batches and their order stay the same (docs/scaling.md)."""

@@ -33,7 +33,7 @@ HOLD = {
     "kept.execute('BEGIN EXCLUSIVE')",
     "lock": "from filelock import FileLock; kept = FileLock('.mlflow.lock'); kept.acquire()",
 }
-"""What another process does with a store."""
+"""Ways in which another process holds a store."""
 
 
 def problem() -> str:
