@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,14 +64,12 @@ class Served:
     memory: list[int] = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
-        """Summarise the answers. A leak would show as more memory in the last quarter."""
-        quarter = max(1, len(self.memory) // 4)
+        """Summarise the answers."""
         return {
             "answers": len(self.seconds),
             "failures": len(self.failures),
             "median_over_fastest": statistics.median(self.seconds) / min(self.seconds),
-            "first_quarter_mb": round(max(self.memory[:quarter]) / 1e6),
-            "last_quarter_mb": round(max(self.memory[-quarter:]) / 1e6),
+            **peaks(self.memory, "quarter", 4),
         }
 
 
@@ -113,6 +111,17 @@ def _ask(address: str, rng: random.Random) -> float:
         rows = json.load(answer)["predictions"]
     assert [row["prompt"] for row in rows] == ["春"] * count + [""] * count, rows
     return time.monotonic() - start
+
+
+def peaks(memory: Sequence[int], name: str, parts: int) -> dict[str, int]:
+    """Return the peak memory (MB) in the first and the last part; a leak shows in the last.
+
+    >>> peaks([1_000_000, 2_000_000, 2_000_000, 4_000_000], "half", 2)
+    {'first_half_mb': 2, 'last_half_mb': 4}
+    """
+    size = max(1, len(memory) // parts)
+    ends = {"first": memory[:size], "last": memory[-size:]}
+    return {f"{end}_{name}_mb": round(max(part) / 1e6) for end, part in ends.items()}
 
 
 def memory_of(process: psutil.Process) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from tqdm import tqdm
 
-from tools.reliability.load import memory_of
+from tools.reliability.load import memory_of, peaks
 
 KINDS: Mapping[str, dict[str, Any]] = {
     "any form": {},
@@ -142,13 +142,11 @@ class Survived:
     memory: list[int] = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
-        """Summarise it. A leak would show as more memory at the end."""
-        tenth = max(1, len(self.memory) // 10)
+        """Summarise it."""
         return {
             "answers": dict(self.counts),
             "failures": self.failures,
-            "first_tenth_mb": round(max(self.memory[:tenth]) / 1e6),
-            "last_tenth_mb": round(max(self.memory[-tenth:]) / 1e6),
+            **peaks(self.memory, "tenth", 10),
         }
 
 
