@@ -17,7 +17,7 @@ OF_TORCH := torch cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidi
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help repro finetune reinforce run apply ui test test-fast check format figures bench clean lock
+.PHONY: help repro finetune reinforce reader run apply ui test test-fast check format figures bench clean lock
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 18
@@ -39,6 +39,12 @@ reinforce: $(READY) ## then teach it the rules of verse: form, rhyme, tones
 	@python -m tools.repair_dvc
 	@dvc repro report_reinforced
 	@python -m tools.summary reinforce
+
+reader: $(READY) ## then train a strong reader once, and let it read all poems (an hour)
+	@python -m nanopoet.params
+	@python -m tools.repair_dvc
+	@python -m tools.reader
+	@dvc repro report_reinforced
 
 run: $(READY) ## run a recipe beside the default: make run RECIPE=notebook
 	@python -m tools.repair_dvc

@@ -19,7 +19,7 @@ EXAMPLES = 8
 """Requests of people's poems that the report shows."""
 
 
-def evaluate_asking(stage: str, params: Params, folder: Path, samples: Path) -> None:
+def evaluate_asking(stage: str, params: Params, folder: Path, samples: Path, asked: Path) -> None:
     """Score poems with some of their fields, ask for poems, and judge what the model writes.
 
     Args:
@@ -27,6 +27,7 @@ def evaluate_asking(stage: str, params: Params, folder: Path, samples: Path) -> 
         params: of the pipeline.
         folder: of the model.
         samples: file for the poems that nothing was asked of.
+        asked: file for all poems, the model's and people's, by the form that was asked for.
     """
     keep_freed_memory()
     options, count = params.evaluate, params.evaluate.sample_count
@@ -47,6 +48,7 @@ def evaluate_asking(stage: str, params: Params, folder: Path, samples: Path) -> 
     figures["asked"] = {name: asked_figures(each, corpus) for name, each in judged.items()}
 
     write_json(f"metrics/{stage}.json", figures)
+    write_json(asked, {"model": poems, "human": people})
     write_text(samples, "\n\n".join(map(as_lines, poems[""])) + "\n")
     mean = figures["asked"]["model"]["mean"]
     # A model that writes no regular poem leaves the other shares without an answer.
@@ -54,7 +56,7 @@ def evaluate_asking(stage: str, params: Params, folder: Path, samples: Path) -> 
     print(
         f"{stage}: {figures['nats_per_character']:.4f} nats per character; asked for a form, "
         f"{form:.1%} of the poems have it, of these {rhyme:.1%} rhyme and {tones:.1%} keep all "
-        f"tones; {count:,} poems in {samples}"
+        f"tones; {count:,} poems in {samples}, all in {asked}"
     )
 
 

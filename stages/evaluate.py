@@ -63,6 +63,7 @@ def main() -> None:
     figures["verse"] = {name: verse_figures(poems, corpus) for name, poems in judged.items()}
 
     write_json("metrics/evaluate.json", figures)
+    write_json("data/verse.json", sources)
     write_json("data/examples.json", {name: examples(poems) for name, poems in judged.items()})
     by_form = figures["nats_per_character_by_form"].items()
     rows = [f"{form},{value}\n" for form, value in by_form]

@@ -9,12 +9,13 @@ from stages.tracking.uploader import publish
 
 MODEL = Path("models/reinforced")
 SAMPLES = Path("data/samples_reinforced.txt")
+ASKED = Path("data/asked_reinforced.json")
 
 
 def main() -> None:
     """Evaluate the reinforced model, and write poems by each model for the same requests."""
     params = load_params()
-    evaluate_asking("evaluate_reinforced", params, MODEL, SAMPLES)
+    evaluate_asking("evaluate_reinforced", params, MODEL, SAMPLES, ASKED)
     models = {
         "pretrained": Path("models/poet"),
         "finetuned": Path("models/finetuned"),

@@ -20,6 +20,7 @@ def main() -> None:
         finetuned=read_json("metrics/evaluate_finetuned.json"),
         reinforced=read_json("metrics/evaluate_reinforced.json"),
         reinforce=read_json("metrics/reinforce.json"),
+        reader=read_json("metrics/reader.json"),
         requests=read_json("data/requests_reinforced.json")["requests"],
         records=read_history(Path("models/reinforced")),
     )

@@ -58,7 +58,7 @@ def read_seeds(text: str) -> list[int]:
     return [int(seed) for seed in text.split(",")]
 
 
-def run_experiment(name: str, leaves: dict[str, Any]) -> int:
+def run_experiment(name: str, leaves: dict[str, Any], target: str = "report") -> int:
     """Run `dvc exp run --temp`, and return its exit status.
 
     An experiment of that name is replaced. If the new one fails, the old one is put back.
@@ -66,6 +66,7 @@ def run_experiment(name: str, leaves: dict[str, Any]) -> int:
     Args:
         name: of the experiment.
         leaves: parameters that differ from params.yaml, `section.leaf` → value.
+        target: the last stage that runs.
 
     Raises:
         NanopoetError: there is no commit, or DVC cannot take a parameter.
@@ -81,7 +82,7 @@ def run_experiment(name: str, leaves: dict[str, Any]) -> int:
         _git("update-ref", "-d", reference)
     dvc = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name]
     try:
-        status = subprocess.run([*dvc, *overrides, "report"], check=False).returncode
+        status = subprocess.run([*dvc, *overrides, target], check=False).returncode
     finally:
         if before and not _revision(reference):
             _git("update-ref", reference, before)

@@ -47,13 +47,14 @@ MEASURES = {
     "parallel_middle": Measure("parallelism of middle couplets, nats", "對仗", True),
     "parallel_outer": Measure("parallelism of outer couplets, nats", "首尾", None),
     "reader_ngram": Measure("nats per character for n-grams", "n-gram", None),
+    "reader_model": Measure("nats per character for the strong reader", "強讀者", None),
     "longest_copy": Measure("longest passage from training, characters", "襲用", None),
     "lines_in_train": Measure("lines that stand in training poems", "襲句", None),
     "copies": Measure("half or more is one training passage", "抄襲", False),
     "mixed_scripts": Measure("poems with characters of both scripts", "繁簡混用", None),
     "unknown_characters": Measure("characters without a known reading", "未詳", None),
 }
-"""The measures of `evaluate.verse`, in the order of the table."""
+"""The measures of `evaluate.verse` in the order of the table. `make reader` adds `reader_model`."""
 
 ASKED = {"form": Measure("in the form that was asked for", "所求之體", True)} | {
     name: measure for name, measure in MEASURES.items() if name not in ("regular", "known_shape")
@@ -88,7 +89,7 @@ def render_report(
         evaluate=evaluate,
         pretrain=pretrain,
         losses={_plain(name): row for name, row in baseline.items()},
-        measures=MEASURES,
+        measures=_without_reader(MEASURES),
         sources=SOURCES,
         verse_columns={text: evaluate["verse"][name] for name, text in SOURCES.items()},
         positions=evaluate["nats_by_position"],
@@ -124,7 +125,7 @@ def render_finetuned_report(
         given=finetuned["nats_per_character_given"],
         asked=finetuned["asked"],
         least_form=min(figures["form"] for figures in finetuned["asked"]["model"].values()),
-        measures=MEASURES,
+        measures=_without_reader(MEASURES),
         verse_columns=_verse_columns(evaluate, finetuned=finetuned),
         pairs=[{"request": _request(pair), "poems": _poems(pair)} for pair in requests],
         loss=loss_chart(records),
@@ -137,6 +138,7 @@ def render_reinforced_report(
     finetuned: Figures,
     reinforced: Figures,
     reinforce: Figures,
+    reader: Figures,
     requests: Sequence[Mapping[str, Any]],
     records: Sequence[StepRecord],
 ) -> str:
@@ -147,6 +149,7 @@ def render_reinforced_report(
         finetuned: `metrics/evaluate_finetuned.json`.
         reinforced: `metrics/evaluate_reinforced.json`.
         reinforce: `metrics/reinforce.json`.
+        reader: `metrics/reader.json`. What it says of other poems than these is left out.
         requests: the poems of `data/requests_reinforced.json`.
         records: the history of the reinforcement.
     """
@@ -155,15 +158,22 @@ def render_reinforced_report(
         "reinforced": reinforced["asked"]["model"]["mean"],
         SOURCES["human"]: reinforced["asked"]["human"]["mean"],
     }
+    asked = {name: means for name, means in columns.items() if means}
+    verse = _verse_columns(evaluate, finetuned=finetuned, reinforced=reinforced)
+    is_read = _has_read(reader, "asked", asked) and _has_read(reader, "verse", verse)
+    if is_read:
+        asked = _join(asked, reader["asked"])
+        verse = _join(verse, reader["verse"])
     return _template("reinforced.html.jinja").render(
         finetuned=finetuned,
         reinforced=reinforced,
         reinforce=reinforce,
         mean=reinforced["asked"]["model"]["mean"],
-        measures=MEASURES,
-        asked_measures=ASKED,
-        asked_columns={name: means for name, means in columns.items() if means},
-        verse_columns=_verse_columns(evaluate, finetuned=finetuned, reinforced=reinforced),
+        reader=reader if is_read else None,
+        measures=MEASURES if is_read else _without_reader(MEASURES),
+        asked_measures=ASKED if is_read else _without_reader(ASKED),
+        asked_columns=asked,
+        verse_columns=verse,
         pairs=[{"request": _request(pair), "poems": _poems(pair)} for pair in requests],
         reward=lines_chart(
             {"reward": [(r.step, r.figures["reward"]) for r in records]}, "update", "reward"
@@ -180,6 +190,26 @@ def _verse_columns(evaluate: Figures, **further: Figures) -> dict[str, Figures]:
     models = {name: figures["verse"]["model"] for name, figures in further.items()}
     others = {text: verse[name] for name, text in SOURCES.items() if name != "model"}
     return {"pretrained": verse["model"], **models, **others}
+
+
+def _has_read(reader: Figures, kind: str, columns: Mapping[str, Figures]) -> bool:
+    """Tell whether the strong reader has read these poems, and not those of another training.
+
+    Beside its own figures stand those of the n-gram reader, which differ if a poem does.
+    """
+    read = reader.get(kind, {})
+    return all(
+        name in read and read[name]["reader_ngram"] == column["reader_ngram"]
+        for name, column in columns.items()
+    )
+
+
+def _join(columns: Mapping[str, Figures], further: Mapping[str, Figures]) -> dict[str, Figures]:
+    return {name: {**column, **further[name]} for name, column in columns.items()}
+
+
+def _without_reader(measures: Mapping[str, Measure]) -> dict[str, Measure]:
+    return {name: measure for name, measure in measures.items() if name != "reader_model"}
 
 
 def _request(pair: Mapping[str, Any]) -> str:

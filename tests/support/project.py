@@ -26,12 +26,14 @@ class Project:
                 ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
             )
         shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
+        (folder / "metrics").mkdir()
         for name in (
             "dvc.yaml",
             "recipes.yaml",
             ".gitignore",
             ".dvcignore",
             ".dvc/config",
+            "metrics/reader.json",
         ):
             shutil.copy(ROOT / name, folder / name)
         shutil.copy(DEFAULT_PARAMS, folder / "params.yaml")
