@@ -17,6 +17,7 @@ from bench import data, generation, ops, speed, time_to_loss
 from nanopoet.common.device import choose_device, describe, keep_freed_memory
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import atomic_write
+from tools.figures import git_head
 
 mpl.use("Agg")
 
@@ -38,7 +39,7 @@ def main() -> None:
     keep_freed_memory()
     out = Path("docs") / f"bench-{device.type}"
 
-    text = f"# Measured by `python -m bench --device {device.type}`\n"
+    text = f"# Measured by `python -m bench --device {device.type}` at commit {git_head()}\n"
     for table in _tables(arguments, device, out.with_suffix(".png")):
         print(f"\n{table}", flush=True)
         text += f"\n{table}\n"
@@ -82,8 +83,9 @@ def _training(device: torch.device) -> str:
         )
     for row in rows:
         if "share" in row:
+            dtype = "fp32" if row["name"] == speed.FP32 else "bf16"
             lines.append(
-                f"\n`{row['name']}` computes {row['share']:.3f} of what the bf16 matmuls of its "
+                f"\n`{row['name']}` computes {row['share']:.3f} of what the {dtype} matmuls of its "
                 f"shapes reach alone ({row['matmul_rate'] / 1e9:,.0f} GFLOP/s)."
             )
     return "\n".join(lines)

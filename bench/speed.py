@@ -1,8 +1,8 @@
 """Training speed and peak memory, each contender in its own process.
 
 All make updates of 64 × 256 tokens with a vocabulary of 11,868, as the notebook does. `default, own
-batches` is the default recipe with its own batch size. `small, own batches`, on a GPU alone, is the
-recipe for one GPU.
+batches` is the default recipe with its own batch size. On a CPU it also trains in fp32, as on a
+processor without bf16. `small, own batches`, on a GPU alone, is the recipe for one GPU.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from nanopoet.common.device import keep_freed_memory
 from nanopoet.models.flops import flops_per_token
 from nanopoet.models.gpt import GPTLanguageModel
 from nanopoet.ops.cross_entropy import logits_multiple, row_parts
+from nanopoet.ops.matmul import multiplies_faster, product
 from nanopoet.param_sections import PretrainParams
 from nanopoet.params import load_params
 from nanopoet.recipes import load_recipe
@@ -37,15 +39,16 @@ ROUNDS, STEPS = 3, 2
 """Rounds of some training steps followed by their matmuls alone. The speed of a machine varies, so
 the fastest step and the fastest matmuls count."""
 SMALL = "small, own batches"
-SHARES = ("default", SMALL)
-"""Contenders whose speed is compared with the speed of their matmuls alone."""
+FP32 = "default, own batches, fp32"
+SHARES = {"default": torch.bfloat16, FP32: torch.float32, SMALL: torch.bfloat16}
+"""Contenders whose speed is compared with the speed of their matmuls alone → dtype of these."""
 
 
 def measure_all(device: str) -> list[dict[str, Any]]:
     """Measure a row for each contender that is installed, the notebook first."""
     rows = []
     for name in CONTENDERS:
-        if name == SMALL and device != "cuda":
+        if name == {"cuda": FP32}.get(device, SMALL):
             continue
         command = [sys.executable, "-W", "ignore", "-m", "bench.speed", name, "--device", device]
         done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=False)
@@ -148,6 +151,7 @@ RECIPES: dict[str, Callable[[], PretrainParams]] = {
     "classic": lambda: load_recipe("notebook")[0].pretrain,
     "default": lambda: load_params().pretrain.model_copy(update=GEOMETRY),
     "default, own batches": lambda: load_params().pretrain,
+    FP32: lambda: load_params().pretrain.model_copy(update={"precision": "fp32"}),
     SMALL: lambda: load_recipe("small")[0].pretrain,
 }
 """Contenders that train with our loop → parameters."""
@@ -162,7 +166,10 @@ CONTENDERS: dict[str, Callable[[torch.device], Iterator[int]]] = {
 def matmul_rate(
     device: torch.device, params: PretrainParams, dtype: torch.dtype = torch.bfloat16
 ) -> float:
-    """Measure the FLOP/s of the matmuls of a training step, each alone, at the model's shapes."""
+    """Measure the FLOP/s of the matmuls of a training step, each alone, at the model's shapes.
+
+    Where torch has two libraries for a matmul, the faster one counts.
+    """
     rows, total, seconds = params.micro_batch_size * params.block_size, 0.0, 0.0
     calls = 1 if device.type == "cpu" else 20  # so that a GPU does not wait for Python
     model = build_model(VOCAB_SIZE, params)
@@ -178,12 +185,17 @@ def matmul_rate(
         for m, k, n in ((height, inner, out), (height, out, inner), (out, height, inner)):
             a = torch.randn(m, k, device=device).to(dtype)
             b = torch.randn(k, n, device=device).to(dtype)
-            matmul = partial(torch.matmul, a, b)
-            times = [_seconds(matmul, device, calls) / calls for _ in range(7)]
+            ways: list[Callable[[], object]] = [partial(torch.matmul, a, b)]
+            if multiplies_faster(a):
+                ways.append(partial(product, a, b.t().contiguous()))
             share = count * rows / height
             total += share * 2 * m * k * n
-            seconds += share * sorted(times)[len(times) // 2]
+            seconds += share * min(_median_seconds(way, device, calls) for way in ways)
     return total / seconds
+
+
+def _median_seconds(work: Callable[[], object], device: torch.device, calls: int) -> float:
+    return median(_seconds(work, device, calls) / calls for _ in range(7))
 
 
 def _seconds(work: Callable[[], object], device: torch.device, calls: int = 1) -> float:
@@ -204,13 +216,14 @@ def main() -> None:
     device = torch.device(arguments.device)
     steps = CONTENDERS[arguments.contender](device)
     first, *_ = [_seconds(lambda: next(steps), device) for _ in range(WARM_UP)]
-    recipe = RECIPES[arguments.contender]() if arguments.contender in SHARES else None
+    dtype = SHARES.get(arguments.contender)
+    recipe = RECIPES[arguments.contender]() if dtype else None
     count = STEPS if device.type == "cpu" else 5 * STEPS
     times, rates = [], []
     for _ in range(ROUNDS):
         times += [_seconds(lambda: next(steps), device) for _ in range(count)]
-        if recipe:
-            rates.append(matmul_rate(device, recipe))
+        if recipe and dtype:
+            rates.append(matmul_rate(device, recipe, dtype))
     tokens_per_second = next(steps) / min(times)
     peak = (
         torch.cuda.max_memory_allocated(device) / 1e9
