@@ -58,7 +58,8 @@ def name_and_tags(stage: str, params: Params) -> tuple[str, dict[str, str]]:
     if committed is not None:
         differences = _differences(stage, params, committed)
         tags["nanopoet.differences"] = f"{', '.join(differences) or 'nothing'} ({revision})"
-        shown = [each.split(".", 1)[1] for each in differences[:_DIFFERENCES_IN_NAME]]
+        # Sections share names of parameters, such as `seed` and `lr`.
+        shown = [each.removeprefix(f"{stage}.") for each in differences[:_DIFFERENCES_IN_NAME]]
         more = len(differences) - len(shown)
         name = ", ".join(shown) + (f" and {more} more" if more else "") or name
     name = f"{experiment}: {name}" if experiment else name

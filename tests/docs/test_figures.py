@@ -140,6 +140,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: dict[s
         "README.zh.md": "",
         "docs/data.md": "",
         "docs/requests.json": json.dumps(reference["requests"]),
+        "metrics/reader.json": "{}",
     }
     for path, text in texts.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +161,7 @@ def _git(*arguments: str) -> str:
 
 def test_figures_of_the_workspace_name_commit_and_machine(workspace: Path) -> None:
     found = figures.collect({})
-    assert list(found) == ["default", "requests", *figures.STAGES]
+    assert list(found) == ["default", "requests", "reader", *figures.STAGES]
     default = found["default"]
     assert default["measured"]["commit"] == _git("rev-parse", "HEAD")[:7]
     assert default["measured"]["machine"]["device"]

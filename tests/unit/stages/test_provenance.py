@@ -58,6 +58,19 @@ def test_in_a_larger_repository_the_project_s_own_file_counts(
     assert tags["git.dirty"] == "true"
 
 
+def test_the_name_tells_parameters_of_the_stage_from_those_of_others(
+    tmp_path: Path, write_params: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _git(tmp_path, "init")
+    write_params()
+    _commit(tmp_path)
+    params = load_params(write_params(pretrain={"seed": 3}, finetune={"seed": 4}))
+    assert name_and_tags("pretrain", params)[0] == "seed=3"
+    assert name_and_tags("finetune", params)[0] == "finetune: pretrain.seed=3, seed=4"
+    assert name_and_tags("reinforce", params)[0] == "reinforce: pretrain.seed=3, finetune.seed=4"
+
+
 @pytest.mark.parametrize(
     "committed",
     [
