@@ -11,9 +11,9 @@ Figures = Mapping[str, Any]
 _REINFORCED = {
     "form": ("in the form that was asked for", ".1%"),
     "rhyme": ("of these, even lines rhyme", ".1%"),
-    "regulated": ("all rules of tone throughout", ".1%"),
-    "rhyme_distinct": ("no rhyme character twice", ".1%"),
-    "repeated_characters": ("characters repeated in a poem", ".1%"),
+    "regulated": ("of these, all rules of tone throughout", ".1%"),
+    "rhyme_distinct": ("of these, no rhyme character twice", ".1%"),
+    "repeated_characters": ("of these, characters repeated in a poem", ".1%"),
     "distinct_2": ("different pairs of all (distinct-2)", ".3f"),
     "distinct_2_within": ("different pairs within a poem", ".3f"),
     "commonest_rhyme_characters": ("the 20 commonest rhyme characters, share", ".1%"),
@@ -24,6 +24,12 @@ _REINFORCED = {
     "reader_ngram": ("nats per character for the 5-gram reader", ".2f"),
 }
 """Figure → its name on a page, and how it is written."""
+_BY_KL_WEIGHT = (
+    *("form", "rhyme", "regulated", "rhyme_distinct", "repeated_characters"),
+    *("distinct_2", "commonest_rhyme_characters", "reader_ngram"),
+)
+KL_WEIGHTS = {"kl-weight-0.25": "0.25", "reinforced": "0.5", "kl-weight-1": "1"}
+"""Experiment of docs/reinforce.md, or the model of the workspace → its `reinforce.kl_weight`."""
 
 
 def finetuned(figures: Figures) -> str:
@@ -80,13 +86,16 @@ def _forms(evaluate: Figures) -> dict[str, float]:
 
 def reinforced(figures: Figures) -> str:
     """Make the table of what the reinforced model reaches, beside the finetuned one and people."""
-    entries = [figures["finetuned"]["evaluate"], figures["reinforced"]["evaluate"]]
-    sources = [each["asked"]["model"]["mean"] for each in entries]
-    sources.append(entries[1]["asked"]["human"]["mean"])
+    names = ("finetuned", "reinforced", "another-seed")
+    entries = [figures[name]["evaluate"] for name in names]
+    columns = dict(zip(names, (each["asked"]["model"]["mean"] for each in entries), strict=True))
+    columns["people"] = entries[1]["asked"]["human"]["mean"]
     rows = [
-        [name, *(format_value(source[key], spec) for source in sources)]
+        [name, *(format_value(column[key], spec) for column in columns.values())]
         for key, (name, spec) in _REINFORCED.items()
     ]
+    if read := _strong_reader(figures["reader"], columns):
+        rows.append(["nats per character for the strong reader", *read])
     for name, key in (("without a request", "nothing"), ("with all its fields", "all")):
         nats = [format_value(each["nats_per_character_given"][key], ".3f") for each in entries]
         rows.append([f"nats per character of a validation poem, {name}", *nats, "–"])
@@ -95,9 +104,36 @@ def reinforced(figures: Figures) -> str:
     seconds = format_value(measured["seconds"], "time") if measured["seconds"] else "unknown time"
     note = (
         f"Measured at commit {measured['commit']}, {format_value(measured['machine'], 'machine')}, "
-        f"after {entry['reinforce']['steps']} updates in {seconds}, one random seed."
+        f"after {entry['reinforce']['steps']} updates in {seconds}."
     )
-    return f"{markdown_table(['', 'finetuned', 'reinforced', 'people'], rows)}\n\n{note}"
+    head = ["", "finetuned", "reinforced", "both with another seed", "people"]
+    return f"{markdown_table(head, rows)}\n\n{note}"
+
+
+def kl_weights(figures: Figures) -> str:
+    """Make the table of reinforced models by the weight of the divergence, as far as they ran."""
+    finetuned, rows = figures["finetuned"]["evaluate"]["nats_per_character"], []
+    for name, weight in KL_WEIGHTS.items():
+        if name not in figures:
+            continue
+        evaluate = figures[name]["evaluate"]
+        mean, nats = evaluate["asked"]["model"]["mean"], evaluate["nats_per_character"] - finetuned
+        shown = [format_value(mean[key], _REINFORCED[key][1]) for key in _BY_KL_WEIGHT]
+        rows.append([weight, *shown, format_value(nats, "+.3f")])
+    names = [_REINFORCED[key][0] for key in _BY_KL_WEIGHT]
+    return markdown_table(["`kl_weight`", *names, "nats above the finetuned model"], rows)
+
+
+def _strong_reader(reader: Figures, columns: Figures) -> list[str]:
+    """Return what the strong reader makes of the poems; nothing if it has read none of these."""
+    read = reader.get("asked", {})
+    known = [
+        read[name]["reader_model"]
+        if name in read and read[name]["reader_ngram"] == column["reader_ngram"]
+        else None
+        for name, column in columns.items()
+    ]
+    return [format_value(nats, ".2f") for nats in known] if any(known) else []
 
 
 def requests(figures: Figures) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from nanopoet.common.errors import NanopoetError
-from tools.asked_blocks import asked, finetuned, reinforced, requests
+from tools.asked_blocks import asked, finetuned, kl_weights, reinforced, requests
 from tools.figure_format import format_value, markdown_table
 
 Figures = dict[str, Any]
@@ -15,11 +15,14 @@ NOTEBOOK_LOSSES = {0: 9.10, 10: 8.17, 20: 7.50, 30: 7.08, 40: 6.91, 90: 6.75}
 RECIPES = ("notebook", "default", "evening", "small")
 MEASURES = {
     "regular": ("in a regular form (絕句, 律詩)", "合乎格律诗的形式（絕句、律詩）"),
-    "rhyme": ("even lines rhyme in one 平水韻 group", "偶句同押一个平水韻部"),
-    "tones_alternate": ("lines alternate in tone (二四六分明)", "句中平仄相间（二四六分明）"),
-    "tones_oppose": ("couplets oppose (對)", "两句相對（對）"),
-    "tones_adhere": ("couplets adhere (粘)", "两联相粘（粘）"),
-    "regulated": ("all three rules of tone hold throughout", "全诗三者皆合"),
+    "rhyme": ("of these, even lines rhyme in one 平水韻 group", "其中偶句同押一个平水韻部"),
+    "tones_alternate": (
+        "their lines alternate in tone (二四六分明)",
+        "句中平仄相间（二四六分明）",
+    ),
+    "tones_oppose": ("their couplets oppose (對)", "两句相對（對）"),
+    "tones_adhere": ("their couplets adhere (粘)", "两联相粘（粘）"),
+    "regulated": ("of these, all three rules of tone throughout", "其中全诗三者皆合"),
     "lines_in_train": ("lines that stand in a training poem", "训练诗中已有的句子"),
     "copies": ("poems whose half or more is one training passage", "一半以上为训练诗中同一段的诗"),
 }
@@ -112,6 +115,7 @@ _ENGLISH: dict[str, Callable[..., str]] = {
 BLOCKS: dict[str, Callable[[Figures], str]] = {
     "finetuned": finetuned,
     "reinforced": reinforced,
+    "kl-weights": kl_weights,
     "requests": requests,
     "asked": asked,
     **_ENGLISH,

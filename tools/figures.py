@@ -41,6 +41,7 @@ NAME is one of these. The first three have a Chinese version, named with the suf
     notebook-curve     validation loss of the original notebook beside the recipe `notebook`
     finetuned          what the finetuned model reaches, beside people's poems
     reinforced         what the reinforced model reaches, beside the finetuned one and people
+    kl-weights         the reinforced model by its reinforce.kl_weight
     requests           poems that must be as asked, from docs/requests.json (bench.requests)
     asked              one of these poems, with the command that asks for it
     poem-RECIPE        the first poem that a recipe wrote, as a code block
@@ -63,6 +64,7 @@ import pandas as pd
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import read_json, write_json, write_text
 from nanopoet.common.yaml import read_yaml
+from tools.asked_blocks import KL_WEIGHTS
 from tools.figure_blocks import BLOCKS, poem_block
 from tools.figure_format import format_value, this_machine
 
@@ -94,6 +96,8 @@ PRETRAINED = Files(
 )
 FURTHER = {"finetuned": "finetune", "reinforced": "reinforce"}
 """Model that goes on from another → the stage that trains it."""
+EXPERIMENTS = ("another-seed", *(name for name in KL_WEIGHTS if name != "reinforced"))
+"""Experiments of docs/reinforce.md, each with a reinforced model."""
 LEFT_OUT = {"calibration", "nats_by_position", "styles"}
 """Long lists in metrics/evaluate.json that no page states."""
 Figures = dict[str, Any]
@@ -174,25 +178,36 @@ def collect(known: Figures) -> Figures:
     """
     head = git_head()
     figures: Figures = {"default": _entry(PRETRAINED, _in_workspace, known.get("default"), head)}
-    for name in read_yaml("recipes.yaml"):
+    experiments = dict.fromkeys(read_yaml("recipes.yaml"), PRETRAINED)
+    experiments |= dict.fromkeys(EXPERIMENTS, _files("reinforced"))
+    for name, files in experiments.items():
         if (experiment := _newest_experiment(name)) is not None:
             commit, revision = experiment
-            figures[name] = _entry(
-                PRETRAINED, partial(_at_revision, revision), known.get(name), commit
-            )
+            read = partial(_at_revision, revision)
+            figures[name] = _entry(files, read, known.get(name), commit)
         elif name in known:
             figures[name] = known[name]
             print(f"{name}: no experiment here; figures of {known[name]['measured']['commit']}")
     for name, stage in FURTHER.items():
-        evaluation, curve = f"metrics/evaluate_{name}.json", f"models/{name}/evaluations.csv"
-        files = Files(stage, evaluation, curve, f"data/samples_{name}.txt")
-        if Path(evaluation).exists():
+        files = _files(name)
+        if Path(files.evaluation).exists():
             figures[name] = _entry(files, _in_workspace, known.get(name), head)
         elif name in known:
             figures[name] = known[name]
             print(f"{name}: `make {stage}` has not run here; its figures stay")
     figures["requests"] = read_json("docs/requests.json")
+    figures["reader"] = read_json("metrics/reader.json")
     return figures | {stage: read_json(f"metrics/{stage}.json") for stage in STAGES}
+
+
+def _files(name: str) -> Files:
+    """Return the files of a model that goes on from another."""
+    return Files(
+        FURTHER[name],
+        f"metrics/evaluate_{name}.json",
+        f"models/{name}/evaluations.csv",
+        f"data/samples_{name}.txt",
+    )
 
 
 def _entry(files: Files, read: Callable[[str], str], known: Figures | None, commit: str) -> Figures:
