@@ -76,23 +76,6 @@ def test_a_block_is_filled_and_stays(name: str, reference: dict[str, Any]) -> No
     assert figures.render(filled, reference) == filled
 
 
-def test_the_strong_reader_has_a_figure_only_for_poems_that_it_has_read(
-    reference: dict[str, Any],
-) -> None:
-    def cells() -> list[str]:
-        [row] = [row for row in BLOCKS["reinforced"](reference).splitlines() if "strong" in row]
-        return [cell.strip() for cell in row.strip("|").split("|")][1:]
-
-    read = reference["reader"]["asked"]
-    names = ("finetuned", "reinforced", "people")
-    finetuned, reinforced, people = (f"{read[name]['reader_model']:.2f}" for name in names)
-    assert cells() == [finetuned, reinforced, "–", people]
-    read["reinforced"]["reader_ngram"] += 1e-9
-    assert cells() == [finetuned, "–", "–", people]
-    reference["reader"] = {}
-    assert "strong reader" not in BLOCKS["reinforced"](reference)
-
-
 @pytest.mark.parametrize(
     ("marker", "expected"),
     [
