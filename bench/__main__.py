@@ -17,7 +17,7 @@ from bench import data, generation, ops, speed, time_to_loss
 from nanopoet.common.device import choose_device, describe, keep_freed_memory
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import atomic_write
-from tools.figures import git_head
+from tools.revisions import git_head
 
 mpl.use("Agg")
 

@@ -35,7 +35,7 @@ from nanopoet.writing.folder import Poet, load_poet
 from nanopoet.writing.request import Request
 from nanopoet.writing.write import write_poems
 from tools.figure_format import this_machine
-from tools.figures import git_head
+from tools.revisions import git_head
 
 SHOWN = Request(form="七绝", author="李白", title="月夜", acrostic="春夏秋冬", keep_rules=True)
 """The request whose poem README shows."""

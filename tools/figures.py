@@ -52,7 +52,6 @@ Markers do not nest. A code block would show them, so they stand outside of code
 import io
 import os
 import re
-import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -67,6 +66,7 @@ from nanopoet.common.yaml import read_yaml
 from tools.asked_blocks import KL_WEIGHTS
 from tools.figure_blocks import BLOCKS, poem_block
 from tools.figure_format import format_value, this_machine
+from tools.revisions import at_revision, git_head, in_workspace, newest_experiment
 
 REFERENCE = Path("docs/figures.json")
 """The figures that README and docs state."""
@@ -177,13 +177,13 @@ def collect(known: Figures) -> Figures:
         known: the figures so far; empty if there are none.
     """
     head = git_head()
-    figures: Figures = {"default": _entry(PRETRAINED, _in_workspace, known.get("default"), head)}
+    figures: Figures = {"default": _entry(PRETRAINED, in_workspace, known.get("default"), head)}
     experiments = dict.fromkeys(read_yaml("recipes.yaml"), PRETRAINED)
     experiments |= dict.fromkeys(EXPERIMENTS, _files("reinforced"))
     for name, files in experiments.items():
-        if (experiment := _newest_experiment(name)) is not None:
+        if (experiment := newest_experiment(name)) is not None:
             commit, revision = experiment
-            read = partial(_at_revision, revision)
+            read = partial(at_revision, revision)
             figures[name] = _entry(files, read, known.get(name), commit)
         elif name in known:
             figures[name] = known[name]
@@ -191,7 +191,7 @@ def collect(known: Figures) -> Figures:
     for name, stage in FURTHER.items():
         files = _files(name)
         if Path(files.evaluation).exists():
-            figures[name] = _entry(files, _in_workspace, known.get(name), head)
+            figures[name] = _entry(files, in_workspace, known.get(name), head)
         elif name in known:
             figures[name] = known[name]
             print(f"{name}: `make {stage}` has not run here; its figures stay")
@@ -237,44 +237,6 @@ def _without_lists(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {name: _without_lists(each) for name, each in value.items() if name not in LEFT_OUT}
-
-
-def _in_workspace(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NanopoetError(f"{path}: no such file; run `make repro`") from None
-
-
-def _at_revision(revision: str, path: str) -> str:
-    import dvc.api
-
-    text: str = dvc.api.read(path, rev=revision)
-    return text
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.strip()
-
-
-def git_head() -> str:
-    """Return the short name of the commit that is checked out."""
-    return _git("rev-parse", "--short=7", "HEAD")
-
-
-def _newest_experiment(name: str) -> tuple[str, str] | None:
-    """Return the commit that a recipe's newest experiment started from, and its own revision.
-
-    DVC names an experiment refs/exps/<2 digits>/<38 digits of that commit>/<name>.
-    """
-    order, form = "--sort=-committerdate", "--format=%(refname) %(objectname)"
-    refs = _git("for-each-ref", order, form, f"refs/exps/*/*/{name}").splitlines()
-    if not refs:
-        return None
-    ref, revision = refs[0].split()
-    _, _, first, others, _ = ref.split("/")
-    return (first + others)[:7], revision
 
 
 def _training_seconds(nats: float, tokens: int) -> float | None:

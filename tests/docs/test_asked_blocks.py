@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.project import ROOT
-from tools.asked_blocks import reinforced
+from tools.figure_blocks import BLOCKS
 from tools.figures import REFERENCE
 
 
@@ -20,7 +20,7 @@ def test_the_strong_reader_has_a_figure_only_for_poems_that_it_has_read(
     reference: dict[str, Any],
 ) -> None:
     def cells() -> list[str]:
-        [row] = [row for row in reinforced(reference).splitlines() if "strong" in row]
+        [row] = [row for row in BLOCKS["reinforced"](reference).splitlines() if "strong" in row]
         return [cell.strip() for cell in row.strip("|").split("|")][1:]
 
     read = reference["reader"]["asked"]
@@ -30,4 +30,4 @@ def test_the_strong_reader_has_a_figure_only_for_poems_that_it_has_read(
     read["reinforced"]["reader_ngram"] += 1e-9
     assert cells() == [finetuned, "–", "–", people]
     reference["reader"] = {}
-    assert "strong reader" not in reinforced(reference)
+    assert "strong reader" not in BLOCKS["reinforced"](reference)
