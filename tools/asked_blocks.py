@@ -28,8 +28,8 @@ _BY_KL_WEIGHT = (
     *("form", "rhyme", "regulated", "rhyme_distinct", "repeated_characters"),
     *("distinct_2", "commonest_rhyme_characters", "reader_ngram"),
 )
-KL_WEIGHTS = {"kl-weight-0.25": "0.25", "reinforced": "0.5", "kl-weight-1": "1"}
-"""Experiment of docs/reinforce.md, or the model of the workspace → its `reinforce.kl_weight`."""
+KL_WEIGHTS = {"reinforced": "0.5", "kl-weight-1": "1"}
+"""The model of the workspace, or an experiment of docs/reinforce.md → its `reinforce.kl_weight`."""
 
 
 def finetuned(figures: Figures) -> str:
@@ -111,11 +111,9 @@ def reinforced(figures: Figures) -> str:
 
 
 def kl_weights(figures: Figures) -> str:
-    """Make the table of reinforced models by the weight of the divergence, as far as they ran."""
+    """Make the table of reinforced models by the weight of the divergence."""
     finetuned, rows = figures["finetuned"]["evaluate"]["nats_per_character"], []
     for name, weight in KL_WEIGHTS.items():
-        if name not in figures:
-            continue
         evaluate = figures[name]["evaluate"]
         mean, nats = evaluate["asked"]["model"]["mean"], evaluate["nats_per_character"] - finetuned
         shown = [format_value(mean[key], _REINFORCED[key][1]) for key in _BY_KL_WEIGHT]

@@ -21,6 +21,7 @@ from nanopoet.params import load_params
 from nanopoet.recipes import load_recipe
 from nanopoet.tokens.tokenizer import CharTokenizer
 from stages.runner import run
+from tools.figure_format import format_value
 from tools.run_recipe import check_tracked, run_experiment
 
 MODEL = Path("models/reader")
@@ -76,7 +77,10 @@ def main() -> None:
     }
     origin = {"recipe": RECIPE, "parameters": model.num_parameters}
     write_json(FIGURES, origin | figures)
-    shown = ", ".join(f"{name} {each['reader_model']}" for name, each in figures["asked"].items())
+    shown = ", ".join(
+        f"{name} {format_value(each['reader_model'], '.2f')}"
+        for name, each in figures["asked"].items()
+    )
     print(f"reader: {FIGURES}; nats per character where a form was asked for: {shown}")
 
 

@@ -47,6 +47,9 @@ def test_the_reader_is_of_the_recipe_and_the_models_stay(
     assert (reader.block_size, reader.config["layer_num"]) == (12, 1)
     assert reading.metrics("reader")["parameters"] == reader.num_parameters
     assert "trains the recipe evening" in said
+    people = reading.metrics("reader")["asked"]["people"]["reader_model"]
+    assert said.endswith(f"people {people:.2f}, reinforced " + said.rpartition(" ")[2])
+    assert re.search(r"reinforced \d+\.\d\d\n$", said)
     for name in ("poet", "finetuned", "reinforced"):
         weights = [p.folder / f"models/{name}/model.safetensors" for p in (project, reading)]
         assert weights[0].read_bytes() == weights[1].read_bytes()
