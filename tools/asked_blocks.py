@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nanopoet.common.text import as_lines
+from nanopoet.report.page import strong_reader_nats
 from tools.figure_format import format_value, markdown_table
 
 Figures = Mapping[str, Any]
@@ -94,8 +95,9 @@ def reinforced(figures: Figures) -> str:
         [name, *(format_value(column[key], spec) for column in columns.values())]
         for key, (name, spec) in _REINFORCED.items()
     ]
-    if read := _strong_reader(figures["reader"], columns):
-        rows.append(["nats per character for the strong reader", *read])
+    if read := strong_reader_nats(figures["reader"], "asked", columns):
+        known = [format_value(read.get(name), ".2f") for name in columns]
+        rows.append(["nats per character for the strong reader", *known])
     for name, key in (("without a request", "nothing"), ("with all its fields", "all")):
         nats = [format_value(each["nats_per_character_given"][key], ".3f") for each in entries]
         rows.append([f"nats per character of a validation poem, {name}", *nats, "–"])
@@ -120,18 +122,6 @@ def kl_weights(figures: Figures) -> str:
         rows.append([weight, *shown, format_value(nats, "+.3f")])
     names = [_REINFORCED[key][0] for key in _BY_KL_WEIGHT]
     return markdown_table(["`kl_weight`", *names, "nats above the finetuned model"], rows)
-
-
-def _strong_reader(reader: Figures, columns: Figures) -> list[str]:
-    """Return what the strong reader makes of the poems; nothing if it has read none of these."""
-    read = reader.get("asked", {})
-    known = [
-        read[name]["reader_model"]
-        if name in read and read[name]["reader_ngram"] == column["reader_ngram"]
-        else None
-        for name, column in columns.items()
-    ]
-    return [format_value(nats, ".2f") for nats in known] if any(known) else []
 
 
 def requests(figures: Figures) -> str:

@@ -160,10 +160,12 @@ def render_reinforced_report(
     }
     asked = {name: means for name, means in columns.items() if means}
     verse = _verse_columns(evaluate, finetuned=finetuned, reinforced=reinforced)
-    is_read = _has_read(reader, "asked", asked) and _has_read(reader, "verse", verse)
+    asked_nats = strong_reader_nats(reader, "asked", asked)
+    verse_nats = strong_reader_nats(reader, "verse", verse)
+    is_read = len(asked_nats) == len(asked) and len(verse_nats) == len(verse)
     if is_read:
-        asked = _join(asked, reader["asked"])
-        verse = _join(verse, reader["verse"])
+        asked = _with_nats(asked, asked_nats)
+        verse = _with_nats(verse, verse_nats)
     return _template("reinforced.html.jinja").render(
         finetuned=finetuned,
         reinforced=reinforced,
@@ -184,6 +186,27 @@ def render_reinforced_report(
     )
 
 
+def strong_reader_nats(
+    reader: Figures, kind: str, columns: Mapping[str, Figures]
+) -> dict[str, float]:
+    """Return the nats per character of the strong reader for the poems of each column.
+
+    A column is left out if the reader has read none of its poems, or those of another training.
+    Beside the reader's own figures stand those of the n-gram reader, which differ if a poem does.
+
+    Args:
+        reader: `metrics/reader.json`.
+        kind: `asked` or `verse`.
+        columns: name → figures, with `reader_ngram`.
+    """
+    read = reader.get(kind, {})
+    return {
+        name: read[name]["reader_model"]
+        for name, column in columns.items()
+        if name in read and read[name]["reader_ngram"] == column["reader_ngram"]
+    }
+
+
 def _verse_columns(evaluate: Figures, **further: Figures) -> dict[str, Figures]:
     """Return the measures of writing without a request: all models, people and n-grams."""
     verse = evaluate["verse"]
@@ -192,20 +215,8 @@ def _verse_columns(evaluate: Figures, **further: Figures) -> dict[str, Figures]:
     return {"pretrained": verse["model"], **models, **others}
 
 
-def _has_read(reader: Figures, kind: str, columns: Mapping[str, Figures]) -> bool:
-    """Tell whether the strong reader has read these poems, and not those of another training.
-
-    Beside its own figures stand those of the n-gram reader, which differ if a poem does.
-    """
-    read = reader.get(kind, {})
-    return all(
-        name in read and read[name]["reader_ngram"] == column["reader_ngram"]
-        for name, column in columns.items()
-    )
-
-
-def _join(columns: Mapping[str, Figures], further: Mapping[str, Figures]) -> dict[str, Figures]:
-    return {name: {**column, **further[name]} for name, column in columns.items()}
+def _with_nats(columns: Mapping[str, Figures], nats: Mapping[str, float]) -> dict[str, Figures]:
+    return {name: {**column, "reader_model": nats[name]} for name, column in columns.items()}
 
 
 def _without_reader(measures: Mapping[str, Measure]) -> dict[str, Measure]:
