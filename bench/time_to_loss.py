@@ -11,7 +11,7 @@ from nanopoet.params import load_params
 from nanopoet.recipes import load_recipe
 from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.tokenizer import CharTokenizer
-from nanopoet.training.task import pretraining
+from nanopoet.training.task import pretraining, warm_start
 from nanopoet.training.trainer import Trainer, build_model
 
 MARKS = (6.0, 5.5, 5.0, 4.7, 4.3)
@@ -38,7 +38,9 @@ def _curve(params: PretrainParams, device: str) -> list[dict[str, float]]:
     tokenizer = CharTokenizer.load("data/vocab.json")
     train, val = (TokenArrays.load(f"data/{part}").tokens for part in ("train", "val"))
     task = pretraining(train, val, tokenizer, params)
-    trainer = Trainer(build_model(tokenizer.vocab_size, params), task, tokenizer, params)
+    model = build_model(tokenizer.vocab_size, params)
+    warm_start(model, train, tokenizer, params)
+    trainer = Trainer(model, task, tokenizer, params)
     return [
         {"tokens": record.tokens, "seconds": trainer.seconds, "loss_val": record.loss_val}
         for record in trainer

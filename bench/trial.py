@@ -23,7 +23,7 @@ from nanopoet.params import check_params
 from nanopoet.recipes import load_recipe
 from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.tokenizer import CharTokenizer
-from nanopoet.training.task import pretraining
+from nanopoet.training.task import pretraining, warm_start
 from nanopoet.training.trainer import Trainer, build_model
 
 EVERY, FIRST = 20, 10
@@ -71,6 +71,7 @@ def main() -> None:
     train, dev = hold_out(TokenArrays.load("data/train"))
     recipe = params.pretrain.model_copy(update={"eval_every": params.pretrain.max_steps})
     model = build_model(tokenizer.vocab_size, recipe)
+    warm_start(model, train.tokens, tokenizer, recipe)
     trainer = Trainer(
         model, pretraining(train.tokens, dev.tokens, tokenizer, recipe), tokenizer, recipe
     )

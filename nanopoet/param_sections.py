@@ -78,6 +78,9 @@ class PretrainParams(_Section):
     previous_token_heads: list[Annotated[int, Field(ge=1)]]
     """Heads in the first block of a `modern` model that begin by attending to an earlier token, as
     distances in tokens: `[1, 2]` is a head for the previous token and one for the token before."""
+    initial_tables: Literal["random", "bigrams"]
+    """Start of embedding and output layer in a `modern` model: `random`, or the `bigrams` of the
+    training part, by which the untrained model predicts a character from the one before."""
     mlp_size: int = Field(ge=1)
     """Hidden width of the MLP in a `modern` block; `classic` has four times `emb_size`."""
     dropout: float = Field(ge=0, lt=1)
@@ -104,6 +107,9 @@ class PretrainParams(_Section):
     character_features: list[Literal["radical", "rhyme", "tone"]]
     """Properties by which characters share what they learn; `[]` for none. A step also moves the
     embeddings and output weights of all characters with the same radical, rhyme group or tone."""
+    rhyme_weight: float = Field(ge=0)
+    """Weight of a second loss: the rhyme group of a character before the end of a sentence. It
+    counts until the learning rates begin to fall."""
     muon_lr: float = Field(gt=0)
     """Peak learning rate of Muon; unused if `optimizer` is `adamw`."""
     muon_momentum: float = Field(ge=0, lt=1)
@@ -152,38 +158,21 @@ class RequestParams(_Section):
     title: str
 
 
-class FinetuneParams(_Section):
-    """The training that goes on from the pretrained model, on poems with author, style and title.
+class _FurtherTraining(_Section):
+    """Parameters of each training that goes on from another model. Others are as in `pretrain`."""
 
-    What is not named here is as in `pretrain`.
-    """
-
-    field_dropout: float = Field(ge=0, le=1)
-    """Probability to leave out author, style or title, drawn for each poem in each epoch."""
-    loss_on: Literal["all", "content"]
-    """Characters that are learned: `all`, or those of the `content` alone."""
-    shape_weight: float = Field(ge=0)
-    """Weight of a second loss: whether a character, which mark, or the end comes next."""
-    rhyme_weight: float = Field(ge=0)
-    """Weight of a second loss: the rhyme group of a character before the end of a sentence."""
-    title_weight: float = Field(ge=0)
-    """Weight of a second loss: whether a character of the title comes next."""
-    repeat_weight: float = Field(ge=0)
-    """Weight of a second loss: whether a character comes next that the content has before."""
     max_steps: int = Field(ge=1)
     """Number of optimizer steps."""
-    batch_size: int = Field(ge=1)
-    """Rows per step; each holds whole poems."""
     lr: float = Field(gt=0)
     """As `pretrain.lr`."""
-    embedding_lr: float = Field(gt=0)
-    """As `pretrain.embedding_lr`."""
     muon_lr: float = Field(gt=0)
     """As `pretrain.muon_lr`."""
     warmup_steps: int = Field(ge=0)
     """As `pretrain.warmup_steps`."""
     decay: float = Field(ge=0, le=1)
     """As `pretrain.decay`."""
+    field_dropout: float = Field(ge=0, le=1)
+    """Probability to leave out author, style or title, drawn anew for each poem that is seen."""
     eval_every: int = Field(ge=1)
     """Steps between two evaluations: the validation loss, and a poem for each request."""
     eval_windows: int = Field(ge=1)
@@ -196,6 +185,28 @@ class FinetuneParams(_Section):
     """As `pretrain.checkpoint_every`."""
     seed: int = Field(ge=0, lt=2**32)
     """Random seed of the batches, dropout and the samples."""
+
+
+class FinetuneParams(_FurtherTraining):
+    """The training that goes on from the pretrained model, on poems with author, style and title.
+
+    What is not named here is as in `pretrain`.
+    """
+
+    loss_on: Literal["all", "content"]
+    """Characters that are learned: `all`, or those of the `content` alone."""
+    shape_weight: float = Field(ge=0)
+    """Weight of a second loss: whether a character, which mark, or the end comes next."""
+    rhyme_weight: float = Field(ge=0)
+    """Weight of a second loss: the rhyme group of a character before the end of a sentence."""
+    title_weight: float = Field(ge=0)
+    """Weight of a second loss: whether a character of the title comes next."""
+    repeat_weight: float = Field(ge=0)
+    """Weight of a second loss: whether a character comes next that the content has before."""
+    batch_size: int = Field(ge=1)
+    """Rows per step; each holds whole poems."""
+    embedding_lr: float = Field(gt=0)
+    """As `pretrain.embedding_lr`."""
 
 
 class PenaltyParams(_Section):
@@ -215,7 +226,7 @@ class PenaltyParams(_Section):
     """A character has no known reading where rhyme or tone is judged."""
 
 
-class ReinforceParams(_Section):
+class ReinforceParams(_FurtherTraining):
     """The training that goes on from the finetuned model, on poems of its own.
 
     What is not named here is as in `pretrain`. The step is not compiled.
@@ -225,36 +236,12 @@ class ReinforceParams(_Section):
     """Costs of faults against the rules."""
     kl_weight: float = Field(gt=0)
     """Weight of the divergence from the finetuned model."""
-    field_dropout: float = Field(ge=0, le=1)
-    """Probability to leave author, style or title out of a request, drawn for each request."""
-    max_steps: int = Field(ge=1)
-    """Number of optimizer steps."""
     batch_size: int = Field(ge=1)
     """Poems per step."""
     optimizer: Literal["adamw", "muon"]
     """As `pretrain.optimizer`."""
-    lr: float = Field(gt=0)
-    """As `pretrain.lr`."""
-    muon_lr: float = Field(gt=0)
-    """As `pretrain.muon_lr`."""
     muon_momentum: float = Field(ge=0, lt=1)
     """As `pretrain.muon_momentum`."""
-    warmup_steps: int = Field(ge=0)
-    """As `pretrain.warmup_steps`."""
-    decay: float = Field(ge=0, le=1)
-    """As `pretrain.decay`."""
-    eval_every: int = Field(ge=1)
-    """As `finetune.eval_every`."""
-    eval_windows: int = Field(ge=1)
-    """As `finetune.eval_windows`."""
-    sample_requests: list[RequestParams] = Field(min_length=1)
-    """As `finetune.sample_requests`."""
-    sample_length: int = Field(ge=1)
-    """Most characters of a poem."""
-    checkpoint_every: int = Field(ge=1)
-    """As `pretrain.checkpoint_every`."""
-    seed: int = Field(ge=0, lt=2**32)
-    """Random seed of the requests and of the poems."""
 
 
 class BaselineParams(_Section):

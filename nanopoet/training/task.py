@@ -7,6 +7,7 @@ import torch
 
 from nanopoet.common.types import Array
 from nanopoet.models.base import LanguageModel
+from nanopoet.models.qwen3 import Qwen3LanguageModel
 from nanopoet.ops.class_loss import SecondLoss
 from nanopoet.param_sections import FinetuneParams, PretrainParams, RequestParams
 from nanopoet.tokens.batches import Batches, WindowBatches, check_length, even_windows
@@ -19,6 +20,7 @@ from nanopoet.tokens.tokenizer import (
     SPECIAL_TOKENS,
     CharTokenizer,
 )
+from nanopoet.training.bigram_start import start_as_bigram_model
 from nanopoet.training.second_losses import repeat_loss, rhyme_loss, shape_loss, title_loss
 
 
@@ -33,6 +35,7 @@ class Task:
         prompts: name → ids with which a sample begins.
         stop_id: the token that ends a sample.
         options: parameters that decide the data besides those of the trainer, as text.
+        second_losses_end: the step from which the model's second losses no longer count, if any.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Task:
     prompts: Mapping[str, Sequence[int]]
     stop_id: int
     options: str = ""
+    second_losses_end: int | None = None
 
 
 def pretraining(
@@ -68,7 +72,26 @@ def pretraining(
             for prompt in params.sample_prompts
         },
         BEGIN_ID,
+        second_losses_end=round(params.max_steps * (1 - params.decay)),
     )
+
+
+def warm_start(
+    model: LanguageModel, train_tokens: Array, tokenizer: CharTokenizer, params: PretrainParams
+) -> None:
+    """Give an untrained model what it has before the first step of the pretraining.
+
+    Args:
+        model: is changed in place.
+        train_tokens: (n,) ids.
+        tokenizer: its vocabulary.
+        params: the recipe. Its seed decides the random numbers.
+    """
+    if params.initial_tables == "bigrams" and isinstance(model, Qwen3LanguageModel):
+        generator = torch.Generator().manual_seed(params.seed)
+        start_as_bigram_model(model, train_tokens, generator)
+    if params.rhyme_weight > 0:
+        model.second_losses.append(rhyme_loss(tokenizer, params.rhyme_weight))
 
 
 def take_fields(model: LanguageModel, tokenizer: CharTokenizer, params: FinetuneParams) -> None:

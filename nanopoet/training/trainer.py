@@ -149,6 +149,10 @@ class Trainer:
         start = time.perf_counter()
         step, params = self.step, self.params
         self.model.train()
+        end = self.task.second_losses_end
+        if self.model.second_losses and end is not None and step >= end:
+            del self.model.second_losses[:]
+            self._graph = None  # which computes them
         if self._wants_graph and self._graph is None:
             self._capture_graph()
         rng = np.random.default_rng([params.seed, step])

@@ -29,7 +29,7 @@ from nanopoet.training.resume import (
     save_state,
     scratch_folder,
 )
-from nanopoet.training.task import pretraining
+from nanopoet.training.task import pretraining, warm_start
 from nanopoet.training.trainer import Trainer, build_model
 from tests.support.params import SMALL
 from tests.support.project import ROOT, Project
@@ -41,17 +41,15 @@ Start = Callable[[], Trainer]
 
 @pytest.fixture
 def start(write_params: Callable[..., Path], poems: list[Poem]) -> Start:
-    params = load_params(write_params(**SMALL)).pretrain
+    changes = {"decay": 0.5, "rhyme_weight": 1.0, "initial_tables": "bigrams"}
+    params = load_params(write_params(**SMALL | {"pretrain": SMALL["pretrain"] | changes})).pretrain
     tokenizer = CharTokenizer(poems)
     tokens = encode_poems(poems, tokenizer, separate=True).tokens
 
     def fresh() -> Trainer:
-        return Trainer(
-            build_model(tokenizer.vocab_size, params),
-            pretraining(tokens, tokens, tokenizer, params),
-            tokenizer,
-            params,
-        )
+        model = build_model(tokenizer.vocab_size, params)
+        warm_start(model, tokens, tokenizer, params)
+        return Trainer(model, pretraining(tokens, tokens, tokenizer, params), tokenizer, params)
 
     return fresh
 
@@ -90,8 +88,7 @@ def test_compiled_it_ends_with_the_same_weights_too(start: Start, scratch: Path)
     def compiled() -> Trainer:
         plain = start()
         params = plain.params.model_copy(update={"compile": "on"})
-        model = build_model(plain.tokenizer.vocab_size, params)
-        return Trainer(model, plain.task, plain.tokenizer, params)
+        return Trainer(plain.model, plain.task, plain.tokenizer, params)
 
     whole = compiled()
     list(whole)

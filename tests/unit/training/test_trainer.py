@@ -15,7 +15,7 @@ from nanopoet.params import load_params
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training.history import StepRecord, read_history, write_history
-from nanopoet.training.task import pretraining
+from nanopoet.training.task import pretraining, warm_start
 from nanopoet.training.trainer import Trainer, build_model
 from tests.support.params import CLASSIC, MODERN, SMALL
 from tests.support.poems import make_poems
@@ -38,6 +38,7 @@ def run(write_params: Callable[..., Path], poems: list[Poem]) -> Train:
             for part in (poems, make_poems(40, seed=1))
         )
         model = build_model(tokenizer.vocab_size, params)
+        warm_start(model, train, tokenizer, params)
         return model, list(
             Trainer(
                 model, pretraining(train, val[:val_length], tokenizer, params), tokenizer, params
@@ -97,6 +98,26 @@ def test_character_features_take_part(run: Train, optimizer: str) -> None:
         _weights(run(optimizer=optimizer, character_features=kinds)[0]) for kinds in ([], ["tone"])
     )
     assert not torch.equal(alone, sharing)
+
+
+@pytest.mark.parametrize("recipe", [CLASSIC, MODERN])
+def test_the_loss_on_rhymes_ends_when_the_rates_fall(run: Train, recipe: dict[str, Any]) -> None:
+    """It changes what is learned until then, and from then on costs nothing."""
+    runs = [
+        run(**recipe | {"decay": decay, "rhyme_weight": weight})[0]
+        for decay, weight in ((0.5, 2.0), (0.5, 0.0), (1.0, 2.0), (1.0, 0.0))
+    ]
+    late, without, never, without_too = map(_weights, runs)
+    assert not torch.equal(late, without)
+    assert torch.equal(never, without_too)
+    assert [len(model.second_losses) for model in runs] == [0] * 4
+
+
+def test_a_start_from_bigrams_begins_lower(run: Train) -> None:
+    random, bigrams = (
+        run(**MODERN | {"initial_tables": tables})[1][0] for tables in ("random", "bigrams")
+    )
+    assert bigrams.loss_train < random.loss_train - 0.2
 
 
 def test_evaluation_does_not_change_the_training(run: Train) -> None:
