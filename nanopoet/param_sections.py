@@ -180,11 +180,11 @@ class _FurtherTraining(_Section):
     sample_requests: list[RequestParams] = Field(min_length=1)
     """Poems to ask for at each evaluation."""
     sample_length: int = Field(ge=1)
-    """Most characters of such a poem."""
+    """Most characters of a poem that the model writes in the training."""
     checkpoint_every: int = Field(ge=1)
     """As `pretrain.checkpoint_every`."""
     seed: int = Field(ge=0, lt=2**32)
-    """Random seed of the batches, dropout and the samples."""
+    """Random seed of the batches, dropout, and the poems that are written."""
 
 
 class FinetuneParams(_FurtherTraining):
