@@ -29,7 +29,7 @@ from nanopoet.param_sections import PretrainParams
 from nanopoet.params import load_params
 from nanopoet.recipes import load_recipe
 from nanopoet.tokens.tokenizer import SPECIAL_TOKENS, CharTokenizer
-from nanopoet.training.task import pretraining
+from nanopoet.training.task import pretraining, warm_start
 from nanopoet.training.trainer import Trainer, build_model
 
 VOCAB_SIZE, BATCH_SIZE, BLOCK_SIZE = 11_868, 64, 256
@@ -90,7 +90,9 @@ def make_trainer(params: PretrainParams, device: torch.device) -> Trainer:
         .astype(np.uint16)
     )
     task = pretraining(tokens, tokens, tokenizer, params)
-    return Trainer(build_model(VOCAB_SIZE, params), task, tokenizer, params)
+    model = build_model(VOCAB_SIZE, params)
+    warm_start(model, tokens, tokenizer, params)
+    return Trainer(model, task, tokenizer, params)
 
 
 def _transformers(device: torch.device) -> Iterator[int]:

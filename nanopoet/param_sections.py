@@ -78,7 +78,7 @@ class PretrainParams(_Section):
     previous_token_heads: list[Annotated[int, Field(ge=1)]]
     """Heads in the first block of a `modern` model that begin by attending to an earlier token, as
     distances in tokens: `[1, 2]` is a head for the previous token and one for the token before."""
-    initial_tables: Literal["random", "bigrams"]
+    initial_weights: Literal["random", "bigrams"]
     """Start of embedding and output layer in a `modern` model: `random`, or the `bigrams` of the
     training part, by which the untrained model predicts a character from the one before."""
     mlp_size: int = Field(ge=1)

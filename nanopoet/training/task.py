@@ -87,7 +87,7 @@ def warm_start(
         tokenizer: its vocabulary.
         params: the recipe. Its seed decides the random numbers.
     """
-    if params.initial_tables == "bigrams" and isinstance(model, Qwen3LanguageModel):
+    if params.initial_weights == "bigrams" and isinstance(model, Qwen3LanguageModel):
         generator = torch.Generator().manual_seed(params.seed)
         start_as_bigram_model(model, train_tokens, generator)
     if params.rhyme_weight > 0:

@@ -28,7 +28,7 @@ STALE: dict[str, tuple[object, str]] = {
     "pretrain.head_num": (4, "pretrain finetune reinforce"),
     "pretrain.kv_head_num": (2, "pretrain finetune reinforce"),
     "pretrain.previous_token_heads": ([], "pretrain finetune reinforce"),
-    "pretrain.initial_tables": ("bigrams", "pretrain finetune reinforce"),
+    "pretrain.initial_weights": ("random", "pretrain finetune reinforce"),
     "pretrain.mlp_size": (16, "pretrain finetune reinforce"),
     "pretrain.dropout": (0.1, "pretrain finetune reinforce"),
     "pretrain.max_steps": (7, "pretrain finetune reinforce"),

@@ -41,7 +41,7 @@ Start = Callable[[], Trainer]
 
 @pytest.fixture
 def start(write_params: Callable[..., Path], poems: list[Poem]) -> Start:
-    changes = {"decay": 0.5, "rhyme_weight": 1.0, "initial_tables": "bigrams"}
+    changes = {"decay": 0.5, "rhyme_weight": 1.0, "initial_weights": "bigrams"}
     params = load_params(write_params(**SMALL | {"pretrain": SMALL["pretrain"] | changes})).pretrain
     tokenizer = CharTokenizer(poems)
     tokens = encode_poems(poems, tokenizer, separate=True).tokens
