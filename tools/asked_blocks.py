@@ -29,7 +29,7 @@ _BY_KL_WEIGHT = (
     *("form", "rhyme", "regulated", "rhyme_distinct", "repeated_characters"),
     *("distinct_2", "commonest_rhyme_characters", "reader_ngram"),
 )
-KL_WEIGHTS = {"reinforced": "0.5", "kl-weight-1": "1"}
+KL_WEIGHTS = {"kl-weight-0.25": "0.25", "reinforced": "0.5", "kl-weight-1": "1"}
 """The model of the workspace, or an experiment of docs/reinforce.md → its `reinforce.kl_weight`."""
 
 
