@@ -20,6 +20,7 @@ import psutil
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from nanopoet.common.model_folders import best_model
 from stages.tracking.pages import compare_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -207,6 +208,6 @@ def take_page_picture(model: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    take_page_picture(Path("models/finetuned"), Path("docs"))
+    take_page_picture(Path(best_model()), Path("docs"))
     take_pictures(Path("docs"))
     take_report_pictures(Path("report/index.html"), Path("docs"))
