@@ -209,6 +209,7 @@ def test_the_file_tree_is_complete() -> None:
 
 # The speed table of docs/performance.md
 
+
 def _row(page: str, name: str) -> list[str]:
     """Return the cells of the first row with a name, without that name."""
     cells = re.findall(rf"^\| {re.escape(name)} \|(.*)\|$", page, re.M)
