@@ -18,13 +18,17 @@ COLUMNS = {
     "verse": ("pretrained", "finetuned", "reinforced", "people", "n-grams"),
 }
 """Columns of the tables, in the order of the report."""
+BLOCK_SIZE = 4
+"""Of the small reader."""
 
 
 @pytest.fixture(scope="module")
 def read(project: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """A project whose poems a small reader has read, and what the command said."""
     folder = shutil.copytree(project.folder, tmp_path_factory.mktemp("read") / "project")
-    recipe = {"pretrain": {"block_size": 12, "layer_num": 1, "max_steps": 3}}
+    # Models so small write poems of a few characters, and all of a form must fill a window.
+    pretrain = {"block_size": BLOCK_SIZE, "layer_num": 1, "max_steps": 3}
+    recipe = {"pretrain": pretrain, "evaluate": {"context": BLOCK_SIZE // 2}}
     write_yaml(folder / "recipes.yaml", {"evening": recipe})
     reading = Project.at(folder)
     reading.commit()
@@ -44,7 +48,7 @@ def test_the_reader_is_of_the_recipe_and_the_models_stay(
 ) -> None:
     reading, said = read
     reader, _ = load_model(reading.folder / "models/reader")
-    assert (reader.block_size, reader.config["layer_num"]) == (12, 1)
+    assert (reader.block_size, reader.config["layer_num"]) == (BLOCK_SIZE, 1)
     assert reading.metrics("reader")["parameters"] == reader.num_parameters
     assert "trains the recipe evening" in said
     people = reading.metrics("reader")["asked"]["people"]["reader_model"]
