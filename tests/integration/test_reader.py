@@ -19,7 +19,7 @@ COLUMNS = {
 }
 """Columns of the tables, in the order of the report."""
 BLOCK_SIZE = 4
-"""Of the small reader."""
+"""Window of the small reader, in tokens."""
 
 
 @pytest.fixture(scope="module")
