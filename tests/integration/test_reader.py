@@ -26,7 +26,7 @@ BLOCK_SIZE = 4
 def read(project: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """A project whose poems a small reader has read, and what the command said."""
     folder = shutil.copytree(project.folder, tmp_path_factory.mktemp("read") / "project")
-    # Models so small write poems of a few characters, and all of a form must fill a window.
+    # The models of the tests write so little that their poems together may be ten tokens.
     pretrain = {"block_size": BLOCK_SIZE, "layer_num": 1, "max_steps": 3}
     recipe = {"pretrain": pretrain, "evaluate": {"context": BLOCK_SIZE // 2}}
     write_yaml(folder / "recipes.yaml", {"evening": recipe})
