@@ -80,15 +80,14 @@ def _ours(recipe: Callable[[], PretrainParams], device: torch.device) -> Iterato
 
 
 def make_trainer(params: PretrainParams, device: torch.device) -> Trainer:
-    """Make an endless training on random tokens, with one short evaluation at step 0."""
+    """Make an endless training on random characters, with one short evaluation at step 0."""
     changes = {"device": device.type, "max_steps": 1_000_000, "eval_every": 1_000_001}
     params = params.model_copy(update=changes | {"eval_windows": 1, "sample_length": 1})
-    tokenizer = CharTokenizer.from_characters("".join(map(chr, range(0x4E00, 0x4E00 + 11_857))))
-    tokens = (
-        np.random.default_rng(0)
-        .integers(len(SPECIAL_TOKENS), VOCAB_SIZE, 1_000_000)
-        .astype(np.uint16)
-    )
+    characters = "".join(map(chr, range(0x4E00, 0x4E00 + 11_856)))
+    tokenizer = CharTokenizer.from_characters(f"。{characters}")
+    tokens = np.random.default_rng(0).integers(len(SPECIAL_TOKENS), VOCAB_SIZE, 1_000_000)
+    tokens[11::12] = tokenizer.encode("。")[0]  # as often as a couplet ends in 五言 verse
+    tokens = tokens.astype(np.uint16)
     task = pretraining(tokens, tokens, tokenizer, params)
     model = build_model(VOCAB_SIZE, params)
     warm_start(model, tokens, tokenizer, params)

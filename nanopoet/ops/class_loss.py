@@ -6,9 +6,32 @@ minimise it, as they minimise the cross-entropy.
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+
+class SecondRows(NamedTuple):
+    """Places of a batch of N in which a second loss counts, and what it asks for there.
+
+    Attributes:
+        right: (R, V) which tokens are right.
+        weights: (R,) of the loss.
+        at: (R,) the places, in their order; None for all N.
+    """
+
+    right: Tensor
+    weights: Tensor
+    at: Tensor | None = None
+
+    def inside(self, part: slice) -> "SecondRows":
+        """Return the rows for the places of a part, counted from its start."""
+        if self.at is None:
+            return SecondRows(self.right[part], self.weights[part])
+        first, end = torch.searchsorted(self.at, torch.tensor([part.start, part.stop])).tolist()
+        rows = slice(first, end)
+        return SecondRows(self.right[rows], self.weights[rows], self.at[rows] - part.start)
 
 
 class SecondLoss(nn.Module):
@@ -23,15 +46,12 @@ class SecondLoss(nn.Module):
         self.weight = weight
 
     @abstractmethod
-    def rows(self, idx: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Say which tokens are right at each place of a batch.
+    def rows(self, idx: Tensor, targets: Tensor) -> SecondRows:
+        """Say which tokens are right at the B T places of a batch.
 
         Args:
             idx: (B, T) token ids.
             targets: (B, T) the ids that follow.
-
-        Returns:
-            masks (B T, V), and the weight of each, (B T).
         """
 
 
@@ -58,14 +78,18 @@ class ClassLoss(SecondLoss):
         self.register_buffer("right", right, persistent=False)
         self.register_buffer("before", torch.tensor(before, dtype=torch.long), persistent=False)
 
-    def rows(self, idx: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Say which tokens are right at each place of a batch."""
+    def rows(self, idx: Tensor, targets: Tensor) -> SecondRows:
+        """Say which tokens are right at the places of a batch."""
         del idx
         targets = targets.flatten()
         counts = torch.ones_like(targets, dtype=torch.bool)
         if len(self.before):
             counts = (targets.roll(-1)[:, None] == self.before).any(dim=1)
-        return self.right[self.classes[targets]], self.weight * counts
+            if counts.device.type == "cpu":  # a CUDA graph cannot know how many count
+                at = counts.nonzero()[:, 0]
+                right = self.right[self.classes[targets[at]]]
+                return SecondRows(right, torch.full(at.shape, self.weight), at)
+        return SecondRows(self.right[self.classes[targets]], self.weight * counts)
 
 
 class ContextLoss(SecondLoss):
@@ -90,8 +114,8 @@ class ContextLoss(SecondLoss):
         self._begin, self._end, self._text_begin = begin, end, text_begin
         self.register_buffer("counted", counted, persistent=False)
 
-    def rows(self, idx: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Say which tokens are right at each place of a batch."""
+    def rows(self, idx: Tensor, targets: Tensor) -> SecondRows:
+        """Say which tokens are right at the places of a batch."""
         text = (idx == self._text_begin).cumsum(dim=1)  # number of the text at each place
         inside = (idx == self._begin).cumsum(dim=1) > (idx == self._end).cumsum(dim=1)
         inside &= self.counted[idx]
@@ -103,4 +127,4 @@ class ContextLoss(SecondLoss):
         among[:, :, self._text_begin] = False
         has = among.gather(2, targets[:, :, None])
         weights = self.weight * before.any(dim=2)
-        return (among == has).flatten(0, 1), weights.flatten()
+        return SecondRows((among == has).flatten(0, 1), weights.flatten())

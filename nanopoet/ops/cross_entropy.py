@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanopoet.ops.class_loss import SecondRows
 from nanopoet.ops.matmul import product
 
 
@@ -18,7 +19,7 @@ def softmax_gradient(
     logits: Tensor,
     targets: Tensor,
     scale: float,
-    second_rows: Sequence[tuple[Tensor, Tensor]] = (),
+    second_rows: Sequence[SecondRows] = (),
 ) -> tuple[Tensor, Tensor]:
     """Compute the cross-entropy of R rows together with its gradient.
 
@@ -29,7 +30,7 @@ def softmax_gradient(
         logits: (R, V).
         targets: (R,) ids.
         scale: weight of a row's loss in the total.
-        second_rows: for each second loss, which tokens are right (R, V), and the weights (R,).
+        second_rows: for each second loss, what it asks for in all R rows.
 
     Returns:
         losses (R,), fp32, in nats, unscaled; gradient of the scaled total by the logits, (R, V),
@@ -46,13 +47,30 @@ def softmax_gradient(
     else:
         shares = shares / total
         factor = torch.ones_like(shares)
-        for is_right, weights in second_rows:
+        for is_right, weights, _ in second_rows:
             together = (shares * is_right).sum(dim=1, keepdim=True).clamp(min=1e-6)
             factor = factor + weights[:, None] * (1 - is_right / together)
         gradient = (shares * factor * scale).to(logits.dtype)
         own = own + torch.exp(-losses) * (factor.gather(1, at) - 1)
     gradient.scatter_(1, at, (own * scale).to(logits.dtype))
     return losses.squeeze(1), gradient
+
+
+def second_gradient(logits: Tensor, rows: SecondRows, scale: float) -> Tensor:
+    """Compute the gradient of a second loss alone, in some rows.
+
+    Args:
+        logits: (N, V).
+        rows: what the loss asks for, and in which R of the N rows.
+        scale: weight of a row's loss in the total.
+
+    Returns:
+        (R, V), in the dtype of the logits.
+    """
+    shares = logits[rows.at].float().softmax(dim=1)
+    together = (shares * rows.right).sum(dim=1, keepdim=True).clamp(min=1e-6)
+    change = shares * (1 - rows.right / together)
+    return (change * rows.weights[:, None] * scale).to(logits.dtype)
 
 
 def divergence_gradient(logits: Tensor, wanted: Tensor, scale: float) -> Tensor:
@@ -98,7 +116,7 @@ def linear_cross_entropy(
     targets: Tensor,
     kernels: Kernels = EAGER_KERNELS,
     no_target: int | None = None,
-    second_rows: Sequence[tuple[Tensor, Tensor]] = (),
+    second_rows: Sequence[SecondRows] = (),
     wanted: Tensor | None = None,
 ) -> Tensor:
     """Compute the mean cross-entropy, in nats and fp32, of softmax(x Wᵀ + b).
@@ -156,7 +174,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         targets: Tensor,
         kernels: Kernels,
         no_target: int | None,
-        second_rows: Sequence[tuple[Tensor, Tensor]],
+        second_rows: Sequence[SecondRows],
         wanted: Tensor | None,
     ) -> Tensor:
         device = x.device.type
@@ -176,15 +194,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     logits += bias.to(dtype)
                 if excess:
                     logits[:, size:] = float("-inf")
+                second = [_padded(rows.inside(part), excess) for rows in second_rows]
+                everywhere = [rows for rows in second if rows.at is None]
                 loss, gradient = kernels.softmax_gradient(
-                    logits,
-                    targets[part],
-                    1 / len(x),
-                    [
-                        (F.pad(right[part], (0, excess)), weights[part])
-                        for right, weights in second_rows
-                    ],
+                    logits, targets[part], 1 / len(x), everywhere
                 )
+                for rows in second:
+                    if rows.at is not None:
+                        gradient[rows.at] += second_gradient(logits, rows, 1 / len(x))
                 if wanted is not None:
                     divergence = divergence_gradient(logits[:, :size], wanted[part], 1 / len(x))
                     gradient = F.pad(divergence, (0, excess))
@@ -211,6 +228,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         [grad] = grads
         scaled = [None if saved is None else saved * grad for saved in ctx.saved_tensors]
         return (*scaled, None, None, None, None, None)
+
+
+def _padded(rows: SecondRows, excess: int) -> SecondRows:
+    return rows._replace(right=F.pad(rows.right, (0, excess))) if excess else rows
 
 
 def row_parts(x: Tensor) -> Iterator[slice]:

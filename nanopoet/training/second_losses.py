@@ -1,4 +1,4 @@
-"""Second losses of the finetuning: the kind of the next token, its rhyme, the title, repeats."""
+"""Second losses of the trainings: the kind of the next token, its rhyme, the title, repeats."""
 
 from collections.abc import Sequence
 

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from nanopoet.ops import cross_entropy
+from nanopoet.ops.class_loss import SecondRows
 from nanopoet.ops.cross_entropy import (
     linear_cross_entropy,
     softmax_gradient,
@@ -72,16 +73,23 @@ def test_the_logits_of_all_rows_never_exist_at_once() -> None:
 
 
 @pytest.mark.parametrize("multiple", [1, 8])
-def test_a_second_loss_asks_for_the_right_tokens(
-    monkeypatch: pytest.MonkeyPatch, multiple: int
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_a_second_loss_asks_for_the_right_tokens_at_its_places(
+    monkeypatch: pytest.MonkeyPatch, multiple: int, share: float
 ) -> None:
+    """All places, some, or none; in several parts of the batch."""
     monkeypatch.setattr(cross_entropy, "logits_multiple", lambda _: multiple)
+    monkeypatch.setattr(cross_entropy, "row_parts", lambda _: (slice(0, 30), slice(30, 60)))
     torch.manual_seed(0)
     x, weight = torch.randn(40, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
     targets, right = torch.randint(9, (40,)), torch.rand(40, 9) < 0.5
     right.scatter_(1, targets[:, None], value=True)
     weights = torch.rand(40)
-    rows = [(right, weights)]
+    rows = [SecondRows(right, weights)]
+    if share < 1:
+        at = (torch.rand(40) < share).nonzero()[:, 0]
+        rows = [SecondRows(right[at], weights[at], at)]
+        weights = torch.zeros(40).scatter_(0, at, weights[at])
     value = linear_cross_entropy(x, weight, None, targets, no_target=1, second_rows=rows)
     p = (x @ weight.t()).softmax(dim=1)
     counts = targets != 1
@@ -97,14 +105,14 @@ def test_a_second_loss_asks_for_the_right_tokens(
 def test_second_losses_add_up() -> None:
     torch.manual_seed(0)
     x, targets, right = torch.randn(6, 9), torch.arange(6), torch.eye(9, dtype=torch.bool)[:6]
-    one, two, together = ((right, torch.full((6,), weight)) for weight in (1.0, 2.0, 3.0))
+    one, two, together = (SecondRows(right, torch.full((6,), weight)) for weight in (1.0, 2.0, 3.0))
     _, found = softmax_gradient(x, targets, 1.0, [one, two])
     _, wanted = softmax_gradient(x, targets, 1.0, [together])
     torch.testing.assert_close(found, wanted)
 
 
 def test_a_second_loss_is_finite_where_what_is_right_is_all_but_impossible() -> None:
-    rows = torch.tensor([[False, True]]), torch.tensor([4.0])
+    rows = SecondRows(torch.tensor([[False, True]]), torch.tensor([4.0]))
     _, gradient = softmax_gradient(torch.tensor([[1e4, -1e4]]), torch.tensor([1]), 1.0, [rows])
     assert gradient.tolist() == [[5.0, -1.0]]
 

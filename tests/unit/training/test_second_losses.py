@@ -16,7 +16,7 @@ def _right(loss_right: torch.Tensor) -> list[str]:
 
 def test_marks_and_the_end_are_classes_of_their_own() -> None:
     targets = torch.tensor([[*TOKENIZER.encode("春，。"), CONTENT_END_ID]])
-    right, weights = shape_loss(TOKENIZER, 2.0).rows(targets, targets)
+    right, weights, _ = shape_loss(TOKENIZER, 2.0).rows(targets, targets)
     character, *alone = _right(right)
     assert alone == ["，", "。", "c"]
     assert set("春樓流看寒𠮷") <= set(character)
@@ -26,9 +26,11 @@ def test_marks_and_the_end_are_classes_of_their_own() -> None:
 
 def test_a_rhyme_is_asked_for_before_the_end_of_a_sentence() -> None:
     targets = torch.tensor([TOKENIZER.encode("流。樓，看。寒。𠮷。")])
-    right, weights = rhyme_loss(TOKENIZER, 3.0).rows(targets, targets)
-    assert weights.tolist() == [3.0, 0, 0, 0, 3.0, 0, 3.0, 0, 3.0, 0]
-    flow, look, cold, unread = _right(right[weights > 0])
+    right, weights, at = rhyme_loss(TOKENIZER, 3.0).rows(targets, targets)
+    assert at is not None
+    assert at.tolist() == [0, 4, 6, 8]
+    assert weights.tolist() == [3.0] * 4
+    flow, look, cold, unread = _right(right)
     assert set(flow) == set("流樓")
     assert set(look) == set(cold) == set("看寒")
     assert "𠮷" in unread
@@ -38,13 +40,13 @@ def test_a_rhyme_is_asked_for_before_the_end_of_a_sentence() -> None:
 def test_a_vocabulary_without_marks_has_no_rhymes() -> None:
     tokenizer = CharTokenizer.from_characters("春樓流")
     targets = torch.tensor([tokenizer.encode("春樓流")])
-    _, weights = rhyme_loss(tokenizer, 1.0).rows(targets, targets)
+    _, weights, _ = rhyme_loss(tokenizer, 1.0).rows(targets, targets)
     assert weights.tolist() == [1.0] * 3
 
 
 def test_a_character_of_the_title_is_asked_for() -> None:
     row = torch.tensor([[*encode_request(TOKENIZER, title="春，樓"), *TOKENIZER.encode("看春")]])
-    right, weights = title_loss(TOKENIZER, 4.0).rows(row[:, :-1], row[:, 1:])
+    right, weights, _ = title_loss(TOKENIZER, 4.0).rows(row[:, :-1], row[:, 1:])
     other, spring = _right(right[-2:])
     assert spring == "春樓", "a mark is no character of the title"
     assert set(other) == {"，", "c", *"。流看寒𠮷"} | set(TOKENIZER.decode(range(10)))
@@ -53,7 +55,7 @@ def test_a_character_of_the_title_is_asked_for() -> None:
 
 def test_without_a_title_none_of_it_is_asked_for() -> None:
     row = torch.tensor([[*encode_request(TOKENIZER), *TOKENIZER.encode("春看")]])
-    _, weights = title_loss(TOKENIZER, 4.0).rows(row[:, :-1], row[:, 1:])
+    _, weights, _ = title_loss(TOKENIZER, 4.0).rows(row[:, :-1], row[:, 1:])
     assert not weights.any()
 
 
@@ -61,7 +63,7 @@ def test_a_character_that_the_content_has_is_asked_for() -> None:
     poem = [*encode_request(TOKENIZER, title="寒"), *TOKENIZER.encode("春，看，春"), CONTENT_END_ID]
     other = [*encode_request(TOKENIZER), *TOKENIZER.encode("樓"), CONTENT_END_ID]
     row = torch.tensor([[*other, *poem]])
-    right, weights = repeat_loss(TOKENIZER, 3.0).rows(row[:, :-1], row[:, 1:])
+    right, weights, _ = repeat_loss(TOKENIZER, 3.0).rows(row[:, :-1], row[:, 1:])
     [again] = _right(right[-2, None])
     assert set(again) == set("春看"), "neither marks, nor the title, nor the poem before"
     assert weights[-7:].tolist() == [0, 0, 3, 3, 3, 3, 3]
