@@ -1,10 +1,9 @@
 """A start from counts: an untrained model begins as a bigram model.
 
 A random embedding says nothing about a character, and a short training sees half of the characters
-less than six times. To count which token follows which in the whole training part takes a second.
+fewer than six times. To count which token follows which in the whole training part takes a second.
 The blocks of an untrained model add nothing, so embedding and output layer alone decide what it
-predicts. Here they begin as the bigram model of these counts that is nearest to them.
-docs/experiment-log.md has the measurements.
+predicts. Here both are fitted to the counts. docs/experiment-log.md has the measurements.
 """
 
 from typing import NamedTuple
@@ -17,11 +16,11 @@ from nanopoet.common.types import Array
 from nanopoet.models.qwen3 import Qwen3LanguageModel, rms_norm
 
 _SMOOTHING = 200.0
-"""Observations that each token gets on top of its own, spread as the tokens of the whole text."""
+"""Pairs that each token gets on top of its own. Their second tokens are spread as in the text."""
 _SCALE = 15.0
 """Size of the embedding, in sizes of a random one. Larger rows change less in training."""
 _RIDGE = 1e-3
-"""Weight of the squared output weights, in weights of the tokens."""
+"""Share of the ridge, which keeps the output weights small, in the weights of all tokens."""
 _OVERSAMPLING, _ITERATIONS = 16, 3
 """Further singular vectors, and rounds, of the randomized singular value decomposition."""
 
@@ -29,8 +28,8 @@ _OVERSAMPLING, _ITERATIONS = 16, 3
 class Bigrams(NamedTuple):
     """Counts of neighbouring tokens.
 
-    Of P(y | x), the smoothed share of y after x, the logarithm is log P(y) + gain[x, y], plus a
-    number of x alone, which a softmax ignores.
+    P(y | x) is the smoothed share of y after x. Its logarithm is log P(y) + gain[x, y], plus a
+    number that depends on x alone, which a softmax ignores.
 
     Attributes:
         gain: (V, V), sparse.

@@ -79,7 +79,10 @@ def pretraining(
 def warm_start(
     model: LanguageModel, train_tokens: Array, tokenizer: CharTokenizer, params: PretrainParams
 ) -> None:
-    """Give an untrained model what it has before the first step of the pretraining.
+    """Give an untrained model the start and the second loss that its recipe asks for.
+
+    The start from bigrams changes the embedding and the output layer of a modern model. The second
+    loss asks for the rhyme group.
 
     Args:
         model: is changed in place.
