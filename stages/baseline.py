@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nanopoet.common.device import keep_freed_memory
 from nanopoet.common.files import write_json
 from nanopoet.corpus.poems import iter_poems
 from nanopoet.evaluation.kneser_ney import KneserNey
@@ -22,6 +23,7 @@ POEMS = Path("data/baseline_poems.json")
 def main() -> None:
     """Fit n-gram models up to `baseline.order`, score the validation part, and write poems."""
     params = load_params()
+    keep_freed_memory()
     tokenizer = CharTokenizer.load("data/vocab.json")
     train, val = TokenArrays.load("data/train"), TokenArrays.load("data/val")
     model = KneserNey(target_stream(train)[1:], tokenizer.vocab_size, params.baseline.order)

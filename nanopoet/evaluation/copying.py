@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
 
 from nanopoet.common.types import Array
 from nanopoet.corpus.poems import Poem
@@ -40,7 +41,10 @@ def longest_copies(texts: Sequence[str], sources: Sequence[str]) -> Array:
         keys, places = _longer(numbers, places, text, length)
         source_keys, source_places = _longer(source_numbers, source_places, source, length)
         distinct, numbers = np.unique(keys, return_inverse=True)
-        source_numbers = np.searchsorted(distinct, source_keys)
+        # Torch's runs in several threads.
+        source_numbers = torch.searchsorted(
+            torch.from_numpy(distinct), torch.from_numpy(source_keys)
+        ).numpy()
         found = source_numbers < len(distinct)
         found[found] = distinct[source_numbers[found]] == source_keys[found]
         source_numbers, source_places = source_numbers[found], source_places[found]

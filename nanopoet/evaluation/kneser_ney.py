@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from nanopoet.common.types import Array
@@ -60,7 +61,7 @@ class _Order:
         kept = np.bincount(owner, weights=left, minlength=contexts)
         backoff = 1 - np.divide(kept, total, out=np.zeros(contexts), where=total > 0)
         mass = np.concatenate([[0.0], np.cumsum(left)])
-        starts = np.searchsorted(owner, np.arange(contexts + 1))
+        starts = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=contexts))])
         return cls(keys, left, total, backoff, mass, starts)
 
     def find(self, contexts: Array, tokens: Array) -> Array:
@@ -112,15 +113,10 @@ class KneserNey:
         self._lower: list[_Order] = []
         numbers, contexts = np.zeros(len(text) + 1, np.int64), 1  # of the one 0-gram
         for k in tqdm(range(1, order + 1), disable=None, desc="counting n-grams"):
-            keys, first, inverse, counts = np.unique(
-                numbers[:-1] << _BITS | text[k - 1 :],
-                return_index=True,
-                return_inverse=True,
-                return_counts=True,
-            )
+            keys, places, inverse, counts = _distinct(numbers[:-1] << _BITS | text[k - 1 :])
             if k > 1:
                 # Each k-gram is one left neighbour of the (k-1)-gram that it ends in.
-                neighbours = np.bincount(numbers[1:][first], minlength=contexts)
+                neighbours = np.bincount(numbers[1:][places], minlength=contexts)
                 below = self._highest[-1]
                 self._lower.append(_Order.of(below.keys, neighbours, len(below.total)))
             self._highest.append(_Order.of(keys, counts, contexts))
@@ -168,3 +164,19 @@ class KneserNey:
         for level, tokens in zip(self._highest, grams.T, strict=False):
             numbers = level.find(numbers, tokens)
         return numbers
+
+
+def _distinct(keys: Array) -> tuple[Array, Array, Array, Array]:
+    """Find the G distinct values of (n,) keys, as `np.unique` does in five times the time.
+
+    Returns:
+        the values, (G,) ascending; the first place of each, (G,); the number of each key's value,
+        (n,); and how often each occurs, (G,).
+    """
+    ordered, order = torch.sort(torch.from_numpy(keys), stable=True)
+    values, numbers, counts = torch.unique_consecutive(
+        ordered, return_inverse=True, return_counts=True
+    )
+    inverse = torch.empty_like(numbers).scatter_(0, order, numbers)
+    first = order[counts.cumsum(0) - counts]
+    return values.numpy(), first.numpy(), inverse.numpy(), counts.numpy()
