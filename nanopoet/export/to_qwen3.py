@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nanopoet.models.qwen3 import NORM_EPS, ROPE_THETA, Qwen3LanguageModel
+from nanopoet.models.qwen3 import NORM_EPS, Qwen3LanguageModel
+from nanopoet.ops.rotary import ROPE_THETA
 
 
 def as_qwen3(model: Qwen3LanguageModel) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, int | Tensor]]
+Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, int | Tensor | None]]
 """`extend` of a cache, for one layer."""
 
 _MIN_CAPACITY = 16

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from nanopoet.models.kv_cache import KVCache
+from nanopoet.models.segment_cache import SegmentCache
 
 STRIDE = 32
 """Texts are read up to a multiple of this length. So what is behind their end changes no bit."""
@@ -104,4 +105,4 @@ class PoolPass:
         """Do nothing: the texts know their lengths."""
 
 
-Cache = KVCache | PoolPass
+Cache = KVCache | PoolPass | SegmentCache

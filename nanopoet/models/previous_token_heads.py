@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import torch
 
-from nanopoet.models.qwen3 import Attention, Qwen3LanguageModel, rotary_tables, rotate
+from nanopoet.models.qwen3 import Attention, Qwen3LanguageModel
+from nanopoet.ops.rotary import rotary_tables, rotate
 
 _COMMON_STD = 0.05
 """Standard deviation of the vector that all embeddings share; their own parts have 0.02."""

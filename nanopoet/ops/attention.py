@@ -36,10 +36,13 @@ def causal_attention(
 ) -> Tensor:
     """Attend from each position to itself and the positions before it.
 
+    With S keys for T > 1 queries, the queries are those of the last T of S positions. This is for
+    scoring: without a gradient, and without dropout.
+
     Args:
         q: (B, H, T, D) queries.
-        k: (B, K, T, D) keys; each key head serves H / K consecutive query heads. In single-token
-            decoding (T = 1 query) there may be any number of keys, and the query sees all.
+        k: (B, K, S, D) keys; each key head serves H / K consecutive query heads. In single-token
+            decoding (T = 1 query) the query sees all keys.
         v: the values, in the shape of the keys.
         p: probability of dropping a weight.
         length: number of keys and values, if the tensors have a larger capacity filled up with
@@ -56,6 +59,8 @@ def causal_attention(
             return _over_full_capacity(q, k, v, length)
         k, v = k[:, :, :length], v[:, :, :length]
     backward = torch.is_grad_enabled() or v.dtype != torch.float32
+    if 1 < T < k.shape[2]:
+        return _behind_others(q, k, v)
     if q.device.type == "cpu" and (p or (1 < T <= MAX_UNFUSED_LENGTH and backward)):
         return _unfused(q, k, v, p)
     shared = k.shape[1] < q.shape[1]
@@ -71,6 +76,17 @@ def _over_full_capacity(q: Tensor, k: Tensor, v: Tensor, length: int | Tensor) -
     rows = q.reshape(len(keys), -1, q.shape[3])  # (B K, H / K, D)
     scores = torch.baddbmm(empty, rows, keys.transpose(1, 2), alpha=q.shape[3] ** -0.5)
     return torch.bmm(scores.softmax(dim=-1).to(v.dtype), values).view_as(q)
+
+
+def _behind_others(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attend from the last T of S positions, (B, H, T, D), to S keys, (B, K, S, D)."""
+    size, keys, values = (q.shape[2], k.shape[2]), k.flatten(0, 1), v.flatten(0, 1)
+    future = torch.ones(size, dtype=torch.bool, device=q.device).triu_(size[1] - size[0] + 1)
+    hidden = torch.zeros(size, dtype=q.dtype, device=q.device).masked_fill_(future, float("-inf"))
+    rows = q.reshape(len(keys), -1, q.shape[3])  # (B K, H / K × T, D)
+    hidden = hidden.repeat(rows.shape[1] // size[0], 1)
+    scores = torch.baddbmm(hidden, rows, keys.transpose(1, 2), alpha=q.shape[3] ** -0.5)
+    return (scores.softmax(dim=-1).to(v.dtype) @ values).view_as(q)
 
 
 def _unfused(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from nanopoet.common.device import Precision
-from nanopoet.common.errors import NanopoetError
 from nanopoet.evaluation.prediction import TokenScores
 from nanopoet.evaluation.sample_poems import sample_poems
 from nanopoet.evaluation.scoring import score_tokens, scoring_windows
+from nanopoet.models.base import LanguageModel
 from nanopoet.models.gpt import GPTLanguageModel
+from nanopoet.models.qwen3 import Qwen3LanguageModel
 from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.tokenizer import CharTokenizer
 
@@ -61,7 +62,7 @@ def _arrays(*lengths: int, separate: bool = False) -> TokenArrays:
     return TokenArrays(np.concatenate(poems).astype(np.uint16), offsets)
 
 
-def _scores(arrays: TokenArrays, model: GPTLanguageModel, **options: int) -> TokenScores:
+def _scores(arrays: TokenArrays, model: LanguageModel, **options: int) -> TokenScores:
     options = {"context": 7, "batch_size": 3} | options
     return score_tokens(model, arrays, device=CPU, precision="fp32", **options)
 
@@ -85,6 +86,49 @@ def test_each_poem_s_nats_are_those_of_its_tokens(separate: bool) -> None:
             nats -= logits[0, -1].log_softmax(-1)[stream[0, i + 1]].item()
         expected.append(nats)
     assert _nats(arrays, model) == pytest.approx(expected, rel=1e-5)
+
+
+def _modern(layers: int) -> Qwen3LanguageModel:
+    """Return a model whose blocks, unlike untrained ones, add something."""
+    generator = torch.Generator().manual_seed(0)
+    model = Qwen3LanguageModel(30, 16, 8, layers, 2, 24, 0.0, kv_head_num=1, generator=generator)
+    for parameter in model.blocks.parameters():
+        torch.nn.init.normal_(parameter, std=0.5, generator=generator)
+    return model.eval()
+
+
+@pytest.mark.parametrize("context", [1, 3, 4])
+@pytest.mark.parametrize("separate", [False, True])
+def test_in_one_layer_segments_see_what_windows_see(separate: bool, context: int) -> None:
+    """The keys of one layer do not depend on the tokens before them."""
+    model, arrays = _modern(1), _arrays(3, 11, 1, 8, 20, separate=separate)
+    tokens = arrays.tokens.tolist()
+    stream = torch.tensor([[*tokens, 0] if separate else [0, *tokens]])
+    expected = []
+    for i in range(len(tokens)):
+        start = max(0, i - context - (i - context) % (8 - context))
+        logits, _ = model(stream[:, start : i + 1])
+        expected.append(-logits[0, -1].log_softmax(-1)[stream[0, i + 1]].item())
+    found = _scores(arrays, model, context=context).nats.tolist()
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_segments_do_not_depend_on_the_batch() -> None:
+    model, arrays = _modern(3), _arrays(3, 11, 1, 8, 20)
+    one, *others = (
+        _scores(arrays, model, context=4, batch_size=size).nats.tolist() for size in (1, 2, 50)
+    )
+    for each in others:
+        assert each == pytest.approx(one, rel=1e-4)
+
+
+def test_a_later_layer_sees_beyond_the_segment_before() -> None:
+    """Its keys were computed with what stands before them."""
+    model, arrays = _modern(2), _arrays(24)
+    before = _scores(arrays, model, context=4).nats
+    arrays.tokens[0] = 29
+    changed = np.flatnonzero(_scores(arrays, model, context=4).nats != before)
+    assert changed.tolist() == list(range(12))
 
 
 @pytest.mark.parametrize("separate", [False, True])
@@ -127,9 +171,13 @@ def test_a_model_learns_on_after_it_was_scored(monkeypatch: pytest.MonkeyPatch) 
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_too_few_tokens_are_named() -> None:
-    with pytest.raises(NanopoetError, match="validation part has 8 tokens"):
-        _nats(_arrays(5, 3), _model(), context=0)
+@pytest.mark.parametrize("length", [1, 3, 8])
+def test_a_text_may_be_shorter_than_a_window(length: int) -> None:
+    for model in (_model(), _modern(2)):
+        found = _scores(_arrays(length), model, context=4).nats
+        logits, _ = model(torch.tensor([[0, *range(1, length)]]))
+        own = logits[0].log_softmax(-1)[torch.arange(length), torch.arange(1, length + 1)]
+        assert found.tolist() == pytest.approx((-own).tolist(), rel=1e-5)
 
 
 def test_a_poem_ends_where_the_model_ends_it() -> None:

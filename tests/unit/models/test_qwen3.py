@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from nanopoet.models.qwen3 import Qwen3LanguageModel, rms_norm, rotary_tables, rotate
+from nanopoet.models.qwen3 import Qwen3LanguageModel, rms_norm
+from nanopoet.ops.rotary import rotary_tables, rotate
 
 
 def _model() -> Qwen3LanguageModel:

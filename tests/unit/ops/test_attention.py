@@ -72,6 +72,14 @@ def test_keys_may_have_a_larger_capacity(K: int, T: int, dtype: torch.dtype, B: 
     torch.testing.assert_close(found.float(), exact, atol=error, rtol=error)
 
 
+@pytest.mark.parametrize("K", [1, 2, 4])
+@pytest.mark.parametrize("T", [2, 5])
+def test_queries_may_be_those_of_the_last_positions(T: int, K: int) -> None:
+    q, k, v = torch.randn(3, 4, 9, 8), torch.randn(3, K, 9, 8), torch.randn(3, K, 9, 8)
+    expected = causal_attention(q, k, v)[:, :, -T:]
+    torch.testing.assert_close(causal_attention(q[:, :, -T:], k, v), expected)
+
+
 def test_dropped_weights_keep_the_mean() -> None:
     q, k, _ = (x.detach() for x in _qkv(40))
     ones = torch.ones(2, 3, 40, 8)
