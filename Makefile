@@ -50,7 +50,7 @@ run: $(READY) ## run a recipe beside the default: make run RECIPE=notebook
 	@python -m tools.repair_dvc
 	@python -m tools.run_recipe $(RECIPE) $(addprefix --seeds=,$(SEEDS))
 
-apply: $(READY) ## bring an experiment into the workspace: make apply EXPERIMENT=lr-24
+apply: $(READY) ## bring an experiment into the workspace: make apply EXPERIMENT=lr-12
 	@python -m tools.apply_experiment $(EXPERIMENT)
 
 ui: $(READY) ## open the runs in MLflow, for this machine alone

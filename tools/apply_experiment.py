@@ -1,4 +1,4 @@
-"""Apply an experiment where some stages have never run: `make apply EXPERIMENT=lr-24`.
+"""Apply an experiment where some stages have never run: `make apply EXPERIMENT=lr-12`.
 
 `dvc exp apply` does the same, and ends with an error if DVC's cache lacks an out of any stage, as
 before the first `make finetune`.
@@ -24,7 +24,7 @@ def main() -> None:
     name = " ".join(sys.argv[1:]).strip()
     if not name:
         raise NanopoetError(
-            "name an experiment of `dvc exp list`, as in `make apply EXPERIMENT=lr-24`"
+            "name an experiment of `dvc exp list`, as in `make apply EXPERIMENT=lr-12`"
         )
     try:
         with Repo() as repo:

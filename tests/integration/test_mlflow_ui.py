@@ -287,10 +287,10 @@ def test_the_documented_commands(two_runs: Project) -> None:
         if line.endswith("dvc queue status"):
             assert done.stdout.count("Success") == 2
     runs = {run["tags"].get("dvc.experiment"): run for run in two_runs.tracked()}
-    assert {"slower", "lr-3", "lr-24"} <= set(runs)
-    for name, lr in (("slower", "0.006"), ("lr-3", "0.003"), ("lr-24", "0.024")):
+    assert {"slower", "lr-3", "lr-12"} <= set(runs)
+    for name, lr in (("slower", "0.0025"), ("lr-3", "0.003"), ("lr-12", "0.012")):
         assert runs[name]["status"] == "FINISHED"
         assert runs[name]["params"]["pretrain.lr"] == lr
         assert runs[name]["name"] == f"{name}: lr={lr}"
         assert runs[name]["train"] == list(range(40))
-    assert "lr: 0.024" in (two_runs.folder / "params.yaml").read_text(encoding="utf-8")
+    assert "lr: 0.012" in (two_runs.folder / "params.yaml").read_text(encoding="utf-8")
