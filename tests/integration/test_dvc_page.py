@@ -69,7 +69,7 @@ def test_the_sweep_and_the_cheat_sheet(trained: Project) -> None:
     assert "low" in run_all(trained, ["dvc exp list --name-only origin"])
     for revision in ("low", "low-lr"):
         params = dvc.api.params_show(repo=str(trained.folder), rev=revision)["pretrain"]
-        assert (params["lr"], params["seed"]) == (0.006, 1)
+        assert (params["lr"], params["seed"]) == (0.0025, 1)
 
 
 def test_the_artifacts_are_the_models_of_the_command() -> None:
