@@ -110,6 +110,9 @@ class PretrainParams(_Section):
     rhyme_weight: float = Field(ge=0)
     """Weight of a second loss: the rhyme group of a character before the end of a sentence. It
     counts until the learning rates begin to fall."""
+    rhyme_distinct_weight: float = Field(ge=0)
+    """Weight of a second loss: whether a character before the end of a sentence has ended a line of
+    the poem before. It counts as long as `rhyme_weight`."""
     muon_lr: float = Field(gt=0)
     """Peak learning rate of Muon; unused if `optimizer` is `adamw`."""
     muon_momentum: float = Field(ge=0, lt=1)
@@ -199,6 +202,8 @@ class FinetuneParams(_FurtherTraining):
     """Weight of a second loss: whether a character, which mark, or the end comes next."""
     rhyme_weight: float = Field(ge=0)
     """Weight of a second loss: the rhyme group of a character before the end of a sentence."""
+    rhyme_distinct_weight: float = Field(ge=0)
+    """Weight of a second loss: whether such a character has ended a line of the poem before."""
     title_weight: float = Field(ge=0)
     """Weight of a second loss: whether a character of the title comes next."""
     repeat_weight: float = Field(ge=0)

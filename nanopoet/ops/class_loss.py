@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -39,11 +40,15 @@ class SecondLoss(nn.Module):
 
     Args:
         weight: of this loss, beside the cross-entropy.
+        before: ids. The loss counts for targets that come before one of these; with None, for all.
     """
 
-    def __init__(self, weight: float) -> None:
+    before: Tensor | None
+
+    def __init__(self, weight: float, before: Sequence[int] | None = None) -> None:
         super().__init__()
         self.weight = weight
+        self.register_buffer("before", _ids(before), persistent=False)
 
     @abstractmethod
     def rows(self, idx: Tensor, targets: Tensor) -> SecondRows:
@@ -54,6 +59,19 @@ class SecondLoss(nn.Module):
             targets: (B, T) the ids that follow.
         """
 
+    def _places(self, targets: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return where the loss counts, as `SecondRows.at`, and with which weights.
+
+        The last target of a row has no known follower.
+        """
+        if self.before is None:
+            return None, torch.full((targets.numel(),), self.weight, device=targets.device)
+        counts = F.pad(_among(targets[:, 1:], self.before), (0, 1)).flatten()
+        if counts.device.type != "cpu":  # a CUDA graph cannot know how many count
+            return None, self.weight * counts
+        at = counts.nonzero()[:, 0]
+        return at, torch.full(at.shape, self.weight)
+
 
 class ClassLoss(SecondLoss):
     """Asks for a token of the target's class.
@@ -62,34 +80,25 @@ class ClassLoss(SecondLoss):
         classes: (V,) the class of each token, below S.
         right: (S, V) whether a token is right where the target is of a class.
         weight: see `SecondLoss`.
-        before: ids. The loss counts for targets that come before one of these; without ids, for
-            all.
+        before: see `SecondLoss`.
     """
 
     classes: Tensor
     right: Tensor
-    before: Tensor
 
     def __init__(
-        self, classes: Tensor, right: Tensor, weight: float, before: Sequence[int] = ()
+        self, classes: Tensor, right: Tensor, weight: float, before: Sequence[int] | None = None
     ) -> None:
-        super().__init__(weight)
+        super().__init__(weight, before)
         self.register_buffer("classes", classes, persistent=False)
         self.register_buffer("right", right, persistent=False)
-        self.register_buffer("before", torch.tensor(before, dtype=torch.long), persistent=False)
 
     def rows(self, idx: Tensor, targets: Tensor) -> SecondRows:
         """Say which tokens are right at the places of a batch."""
         del idx
-        targets = targets.flatten()
-        counts = torch.ones_like(targets, dtype=torch.bool)
-        if len(self.before):
-            counts = (targets.roll(-1)[:, None] == self.before).any(dim=1)
-            if counts.device.type == "cpu":  # a CUDA graph cannot know how many count
-                at = counts.nonzero()[:, 0]
-                right = self.right[self.classes[targets[at]]]
-                return SecondRows(right, torch.full(at.shape, self.weight), at)
-        return SecondRows(self.right[self.classes[targets]], self.weight * counts)
+        at, weights = self._places(targets)
+        counted = targets.flatten() if at is None else targets.flatten()[at]
+        return SecondRows(self.right[self.classes[counted]], weights, at)
 
 
 class ContextLoss(SecondLoss):
@@ -103,28 +112,51 @@ class ContextLoss(SecondLoss):
         text_begin: id of the token that begins a text.
         counted: (V,) whether a token is looked for; not so `text_begin`.
         weight: see `SecondLoss`.
+        before: see `SecondLoss`.
+        seen_before: ids. Tokens that come before one of these are looked for; with None, all are.
     """
 
     counted: Tensor
+    seen_before: Tensor | None
 
     def __init__(
-        self, begin: int, end: int, text_begin: int, counted: Tensor, weight: float
+        self,
+        begin: int,
+        end: int,
+        text_begin: int,
+        counted: Tensor,
+        weight: float,
+        before: Sequence[int] | None = None,
+        seen_before: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(weight)
+        super().__init__(weight, before)
         self._begin, self._end, self._text_begin = begin, end, text_begin
         self.register_buffer("counted", counted, persistent=False)
+        self.register_buffer("seen_before", _ids(seen_before), persistent=False)
 
     def rows(self, idx: Tensor, targets: Tensor) -> SecondRows:
         """Say which tokens are right at the places of a batch."""
         text = (idx == self._text_begin).cumsum(dim=1)  # number of the text at each place
         inside = (idx == self._begin).cumsum(dim=1) > (idx == self._end).cumsum(dim=1)
         inside &= self.counted[idx]
-        before = (text[:, :, None] == text[:, None, :]).tril() & inside[:, None, :]  # (B, T, T)
+        if self.seen_before is not None:
+            inside &= _among(targets, self.seen_before)
+        earlier = (text[:, :, None] == text[:, None, :]).tril() & inside[:, None, :]  # (B, T, T)
         # Without `nonzero`, whose size a CUDA graph cannot know.
-        seen = torch.where(before, idx[:, None, :], self._text_begin)
-        among = torch.zeros(*idx.shape, len(self.counted), dtype=torch.bool, device=idx.device)
-        among.scatter_(2, seen, value=True)
-        among[:, :, self._text_begin] = False
-        has = among.gather(2, targets[:, :, None])
-        weights = self.weight * before.any(dim=2)
-        return SecondRows((among == has).flatten(0, 1), weights.flatten())
+        seen = torch.where(earlier, idx[:, None, :], self._text_begin).flatten(0, 1)  # (B T, T)
+        at, weights = self._places(targets)
+        counted = slice(None) if at is None else at
+        seen, own = seen[counted], targets.flatten()[counted, None]
+        among = torch.zeros(len(seen), len(self.counted), dtype=torch.bool, device=idx.device)
+        among.scatter_(1, seen, value=True)
+        among[:, self._text_begin] = False
+        weights = weights * among.any(dim=1)
+        return SecondRows(among == among.gather(1, own), weights, at)
+
+
+def _ids(ids: Sequence[int] | None) -> Tensor | None:
+    return None if ids is None else torch.tensor(ids, dtype=torch.long)
+
+
+def _among(tokens: Tensor, ids: Tensor) -> Tensor:
+    return (tokens[..., None] == ids).any(dim=-1)

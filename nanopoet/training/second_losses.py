@@ -57,13 +57,34 @@ def repeat_loss(tokenizer: CharTokenizer, weight: float) -> ContextLoss:
     return _context_loss(tokenizer, CONTENT, CONTENT_END, weight)
 
 
-def _context_loss(tokenizer: CharTokenizer, begin: str, end: str, weight: float) -> ContextLoss:
+def rhyme_distinct_loss(
+    tokenizer: CharTokenizer, weight: float, begin: str = CONTENT
+) -> ContextLoss:
+    """Return the loss that asks whether a sentence ends with a character that ended a line before.
+
+    Args:
+        tokenizer: has the vocabulary.
+        weight: of the loss.
+        begin: the special token at which a poem begins.
+    """
+    sentence_ends, line_ends = _known(tokenizer, SENTENCE_ENDS), _known(tokenizer, LINE_ENDS)
+    return _context_loss(tokenizer, begin, CONTENT_END, weight, sentence_ends, line_ends)
+
+
+def _context_loss(
+    tokenizer: CharTokenizer,
+    begin: str,
+    end: str,
+    weight: float,
+    before: Sequence[int] | None = None,
+    seen_before: Sequence[int] | None = None,
+) -> ContextLoss:
     """Return the loss that asks for characters of a piece; marks are no characters."""
     counted = torch.ones(tokenizer.vocab_size, dtype=torch.bool)
     counted[: len(SPECIAL_TOKENS)] = False
     counted[_known(tokenizer, LINE_ENDS + PAUSES + SILENT)] = False
     first, last = SPECIAL_TOKENS.index(begin), SPECIAL_TOKENS.index(end)
-    return ContextLoss(first, last, BEGIN_ID, counted, weight)
+    return ContextLoss(first, last, BEGIN_ID, counted, weight, before, seen_before)
 
 
 def _known(tokenizer: CharTokenizer, marks: str) -> Sequence[int]:

@@ -14,6 +14,7 @@ from nanopoet.tokens.batches import Batches, WindowBatches, check_length, even_w
 from nanopoet.tokens.fields import FieldBatches, FieldPoems, encode_request, field_windows
 from nanopoet.tokens.prompts import in_known_script
 from nanopoet.tokens.tokenizer import (
+    BEGIN,
     BEGIN_ID,
     CONTENT,
     CONTENT_END_ID,
@@ -21,7 +22,13 @@ from nanopoet.tokens.tokenizer import (
     CharTokenizer,
 )
 from nanopoet.training.bigram_start import start_as_bigram_model
-from nanopoet.training.second_losses import repeat_loss, rhyme_loss, shape_loss, title_loss
+from nanopoet.training.second_losses import (
+    repeat_loss,
+    rhyme_distinct_loss,
+    rhyme_loss,
+    shape_loss,
+    title_loss,
+)
 
 
 @dataclass(frozen=True)
@@ -79,10 +86,10 @@ def pretraining(
 def warm_start(
     model: LanguageModel, train_tokens: Array, tokenizer: CharTokenizer, params: PretrainParams
 ) -> None:
-    """Give an untrained model the start and the second loss that its recipe asks for.
+    """Give an untrained model the start and the second losses that its recipe asks for.
 
     The start from bigrams changes the embedding and the output layer of a modern model. The second
-    loss asks for the rhyme group.
+    losses ask for the rhyme group, and whether a rhyme character comes back.
 
     Args:
         model: is changed in place.
@@ -95,13 +102,16 @@ def warm_start(
         start_as_bigram_model(model, train_tokens, generator)
     if params.rhyme_weight > 0:
         model.second_losses.append(rhyme_loss(tokenizer, params.rhyme_weight))
+    if params.rhyme_distinct_weight > 0:
+        loss = rhyme_distinct_loss(tokenizer, params.rhyme_distinct_weight, BEGIN)
+        model.second_losses.append(loss)
 
 
 def take_fields(model: LanguageModel, tokenizer: CharTokenizer, params: FinetuneParams) -> None:
     """Make a pretrained model one that takes fields, before it is finetuned.
 
     Second losses ask where a line ends, with which mark and in which rhyme, and which characters of
-    the title and of the poem come back.
+    the title and of the poem come back, above all as rhymes.
 
     BEGIN begins a poem and ends the one before. No training text has the other special tokens. So
     CONTENT starts as a copy of BEGIN where poems begin, and CONTENT_END where they end.
@@ -115,6 +125,7 @@ def take_fields(model: LanguageModel, tokenizer: CharTokenizer, params: Finetune
     losses: Sequence[tuple[Callable[[CharTokenizer, float], SecondLoss], float]] = (
         (shape_loss, params.shape_weight),
         (rhyme_loss, params.rhyme_weight),
+        (rhyme_distinct_loss, params.rhyme_distinct_weight),
         (title_loss, params.title_weight),
         (repeat_loss, params.repeat_weight),
     )

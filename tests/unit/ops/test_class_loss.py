@@ -6,16 +6,16 @@ from nanopoet.ops.class_loss import ClassLoss, ContextLoss
 BEGIN, OPEN, CLOSE = range(3)
 
 
-@pytest.mark.parametrize("before", [(), (3, 4)])
-def test_tokens_of_the_class_of_the_target_are_right(before: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("before", [None, (3, 4)])
+def test_tokens_of_the_class_of_the_target_are_right(before: tuple[int, ...] | None) -> None:
     torch.manual_seed(0)
     classes = torch.tensor([0, 0, 1, 1, 2, 2, 2, 0, 0])
     related = torch.tensor([[c == 0 for c in classes], [c > 0 for c in classes], [True] * 9])
     targets = torch.randint(9, (4, 10))
     right, weights, at = ClassLoss(classes, related, 2.5, before).rows(targets, targets)
     flat = targets.flatten().tolist()
-    following = [*flat[1:], flat[0]]
-    places = [i for i, each in enumerate(following) if not before or each in before]
+    following = [each for row in targets.tolist() for each in [*row[1:], None]]
+    places = [i for i, each in enumerate(following) if before is None or each in before]
     assert len(places) > 0
     assert (list(range(40)) if at is None else at.tolist()) == places
     assert torch.equal(right, torch.stack([related[classes[flat[i]]] for i in places]))

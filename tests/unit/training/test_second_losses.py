@@ -3,8 +3,14 @@
 import torch
 
 from nanopoet.tokens.fields import encode_request
-from nanopoet.tokens.tokenizer import CONTENT_END_ID, CharTokenizer
-from nanopoet.training.second_losses import repeat_loss, rhyme_loss, shape_loss, title_loss
+from nanopoet.tokens.tokenizer import BEGIN, BEGIN_ID, CONTENT, CONTENT_END_ID, CharTokenizer
+from nanopoet.training.second_losses import (
+    repeat_loss,
+    rhyme_distinct_loss,
+    rhyme_loss,
+    shape_loss,
+    title_loss,
+)
 
 TOKENIZER = CharTokenizer.from_characters("春，。樓流看寒𠮷")
 
@@ -25,7 +31,7 @@ def test_marks_and_the_end_are_classes_of_their_own() -> None:
 
 
 def test_a_rhyme_is_asked_for_before_the_end_of_a_sentence() -> None:
-    targets = torch.tensor([TOKENIZER.encode("流。樓，看。寒。𠮷。")])
+    targets = torch.tensor([TOKENIZER.encode("流。樓，看。寒。𠮷。春")])
     right, weights, at = rhyme_loss(TOKENIZER, 3.0).rows(targets, targets)
     assert at is not None
     assert at.tolist() == [0, 4, 6, 8]
@@ -40,8 +46,10 @@ def test_a_rhyme_is_asked_for_before_the_end_of_a_sentence() -> None:
 def test_a_vocabulary_without_marks_has_no_rhymes() -> None:
     tokenizer = CharTokenizer.from_characters("春樓流")
     targets = torch.tensor([tokenizer.encode("春樓流")])
-    _, weights, _ = rhyme_loss(tokenizer, 1.0).rows(targets, targets)
-    assert weights.tolist() == [1.0] * 3
+    right, weights, at = rhyme_loss(tokenizer, 1.0).rows(targets, targets)
+    assert at is not None
+    assert right.shape == (0, tokenizer.vocab_size)
+    assert weights.shape == at.shape == (0,)
 
 
 def test_a_character_of_the_title_is_asked_for() -> None:
@@ -67,3 +75,25 @@ def test_a_character_that_the_content_has_is_asked_for() -> None:
     [again] = _right(right[-2, None])
     assert set(again) == set("春看"), "neither marks, nor the title, nor the poem before"
     assert weights[-7:].tolist() == [0, 0, 3, 3, 3, 3, 3]
+
+
+def test_a_character_that_ended_a_line_is_asked_for_before_the_end_of_a_sentence() -> None:
+    text = TOKENIZER.encode("春樓，看流。春寒，看樓。")
+    request = encode_request(TOKENIZER, title="春，寒")
+    for start, begin in (([BEGIN_ID], BEGIN), (request, CONTENT)):
+        row = torch.tensor([[*start, *text]])
+        right, weights, at = rhyme_distinct_loss(TOKENIZER, 3.0, begin).rows(
+            row[:, :-1], row[:, 1:]
+        )
+        assert at is not None
+        assert (at - len(start) + 1).tolist() == [4, 10], "where 流 and the second 樓 come next"
+        new, used = _right(right)
+        assert set("春樓流看寒𠮷") - set(new) == {"樓"}
+        assert set(used) == set("樓流寒"), "neither other characters, nor those of the title"
+        assert weights.tolist() == [3.0] * 2
+
+
+def test_no_rhyme_comes_back_from_the_poem_before() -> None:
+    row = torch.tensor([[BEGIN_ID, *TOKENIZER.encode("樓。"), BEGIN_ID, *TOKENIZER.encode("樓。")]])
+    _, weights, _ = rhyme_distinct_loss(TOKENIZER, 3.0, BEGIN).rows(row[:, :-1], row[:, 1:])
+    assert weights.tolist() == [0.0] * 2

@@ -15,7 +15,7 @@ from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.fields import FieldPoems, encode_request
 from nanopoet.tokens.tokenizer import BEGIN_ID, CONTENT_END_ID, CharTokenizer
 from nanopoet.training.resume import restore_state, save_state, scratch_folder
-from nanopoet.training.task import finetuning, pretraining, take_fields
+from nanopoet.training.task import finetuning, pretraining, take_fields, warm_start
 from nanopoet.training.trainer import Trainer, build_model
 from tests.support.params import CLASSIC, MODERN, SMALL
 
@@ -101,7 +101,9 @@ def test_a_restored_finetuning_ends_with_the_same_weights(
     assert whole.records == last.records
 
 
-@pytest.mark.parametrize("weights", [*product((0.0, 2.0), (0.0, 3.0), (0.0, 4.0), (0.0, 5.0))])
+@pytest.mark.parametrize(
+    "weights", [*product((0.0, 2.0), (0.0, 3.0), (0.0, 1.0), (0.0, 4.0), (0.0, 5.0))]
+)
 def test_a_second_loss_without_weight_is_left_out(
     write_params: Callable[..., Path], weights: tuple[float, ...]
 ) -> None:
@@ -109,8 +111,32 @@ def test_a_second_loss_without_weight_is_left_out(
     config = {"architecture": "classic", "vocab_size": tokenizer.vocab_size, "emb_size": 4}
     config |= {"block_size": 4, "layer_num": 1, "head_num": 1, "dropout": 0.0}
     model = make_model(config, torch.Generator().manual_seed(0))
-    names = "shape_weight", "rhyme_weight", "title_weight", "repeat_weight"
+    names = (
+        "shape_weight",
+        "rhyme_weight",
+        "rhyme_distinct_weight",
+        "title_weight",
+        "repeat_weight",
+    )
     params = load_params(write_params(finetune=dict(zip(names, weights, strict=True))))
     take_fields(model, tokenizer, params.finetune)
     assert [each.weight for each in model.second_losses] == [each for each in weights if each]
     assert set(model.state_dict()) == set(dict(model.named_parameters()))
+
+
+@pytest.mark.parametrize("weights", [*product((0.0, 2.0), (0.0, 3.0))])
+def test_a_pretraining_has_the_losses_on_rhymes_that_have_a_weight(
+    write_params: Callable[..., Path], weights: tuple[float, float]
+) -> None:
+    tokenizer = CharTokenizer.from_characters("春，。樓")
+    config = {"architecture": "classic", "vocab_size": tokenizer.vocab_size, "emb_size": 4}
+    config |= {"block_size": 4, "layer_num": 1, "head_num": 1, "dropout": 0.0}
+    model = make_model(config, torch.Generator().manual_seed(0))
+    changes = dict(zip(("rhyme_weight", "rhyme_distinct_weight"), weights, strict=True))
+    params = load_params(write_params(pretrain=changes))
+    row = torch.tensor([[BEGIN_ID, *tokenizer.encode("樓。春樓。")]])
+    warm_start(model, row.numpy()[0], tokenizer, params.pretrain)
+    found = [each.rows(row[:, :-1], row[:, 1:]).weights.tolist() for each in model.second_losses]
+    rhymes, distinct = weights
+    expected = [[rhymes, rhymes]] * (rhymes > 0) + [[0.0, distinct]] * (distinct > 0)
+    assert found == expected

@@ -21,8 +21,8 @@ from tests.support.params import CLASSIC, MODERN, SMALL
 from tests.support.poems import make_poems
 
 Train = Callable[..., tuple[LanguageModel, list[StepRecord]]]
-PLAIN = {"initial_weights": "random", "rhyme_weight": 0.0}
-"""Changes that take away the start from bigrams and the loss on rhymes."""
+PLAIN = {"initial_weights": "random", "rhyme_weight": 0.0, "rhyme_distinct_weight": 0.0}
+"""Changes that take away the start from bigrams and the losses on rhymes."""
 
 
 @pytest.fixture
@@ -104,10 +104,10 @@ def test_character_features_take_part(run: Train, optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", [CLASSIC, MODERN])
-def test_the_loss_on_rhymes_ends_when_the_rates_fall(run: Train, recipe: dict[str, Any]) -> None:
+def test_the_losses_on_rhymes_end_when_the_rates_fall(run: Train, recipe: dict[str, Any]) -> None:
     """It changes what is learned until then, and from then on costs nothing."""
     runs = [
-        run(**recipe | {"decay": decay, "rhyme_weight": weight})[0]
+        run(**recipe | {"decay": decay, "rhyme_weight": weight, "rhyme_distinct_weight": weight})[0]
         for decay, weight in ((0.5, 2.0), (0.5, 0.0), (1.0, 2.0), (1.0, 0.0))
     ]
     late, without, never, without_too = map(_weights, runs)
