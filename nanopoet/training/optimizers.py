@@ -53,11 +53,12 @@ def make_optimizers(
         optimizers.append(
             Muon(matrices, params.muon_lr, params.muon_momentum, params.weight_decay, dtype)
         )
-    if any(features) and embedding.requires_grad:
+    if any(features):
         tables = [
-            {"params": [embedding], "lr": params.embedding_lr},
+            {"params": embeddings, "lr": params.embedding_lr},
             {"params": [model.lm_head.weight], "lr": params.lr},
         ]
+        tables = [group for group in tables if group["params"]]
         optimizers.append(FeatureAdamW(tables, features, betas))
     return optimizers
 

@@ -47,6 +47,9 @@ def test_tokens_with_features_share_updates_of_both_tables(
     assert isinstance(shared, FeatureAdamW)
     rates = [(group["params"], group["lr"]) for group in shared.param_groups]
     assert rates == [([model.token_embedding.weight], 0.2), ([model.lm_head.weight], 0.1)]
+    model.token_embedding.requires_grad_(requires_grad=False)
+    *_, shared = make_optimizers(model, params, "fp32", features)
+    assert [group["params"] for group in shared.param_groups] == [[model.lm_head.weight]]
     without = make_optimizers(model, params, "fp32", [[] for _ in features])
     assert not any(isinstance(optimizer, FeatureAdamW) for optimizer in without)
 
