@@ -141,12 +141,14 @@ class ContextLoss(SecondLoss):
         inside &= self.counted[idx]
         if self.seen_before is not None:
             inside &= _among(targets, self.seen_before)
-        earlier = (text[:, :, None] == text[:, None, :]).tril() & inside[:, None, :]  # (B, T, T)
-        # Without `nonzero`, whose size a CUDA graph cannot know.
-        seen = torch.where(earlier, idx[:, None, :], self._text_begin).flatten(0, 1)  # (B T, T)
         at, weights = self._places(targets)
-        counted = slice(None) if at is None else at
-        seen, own = seen[counted], targets.flatten()[counted, None]
+        places = torch.arange(idx.numel(), device=idx.device) if at is None else at  # (R,)
+        row, column = places // idx.shape[1], places[:, None] % idx.shape[1]
+        earlier = torch.arange(idx.shape[1], device=idx.device) <= column
+        earlier &= (text[row] == text.take(places)[:, None]) & inside[row]  # (R, T)
+        # Without `nonzero`, whose size a CUDA graph cannot know.
+        seen = torch.where(earlier, idx[row], self._text_begin)
+        own = targets.take(places)[:, None]
         among = torch.zeros(len(seen), len(self.counted), dtype=torch.bool, device=idx.device)
         among.scatter_(1, seen, value=True)
         among[:, self._text_begin] = False
