@@ -179,6 +179,7 @@ def _rules(regular: Sequence[Verse]) -> dict[str, float | None]:
     """Compute the shares of regular poems, or of their lines and couplets, that keep each rule."""
     return {
         "rhyme": held(verse.rhyme for verse in regular),
+        "rhyme_level": held(verse.rhyme_level for verse in regular),
         "rhyme_distinct": held(verse.rhyme_distinct for verse in regular),
         "tones_alternate": held(answer for verse in regular for answer in verse.alternate),
         "tones_oppose": held(answer for verse in regular for answer in verse.oppose),

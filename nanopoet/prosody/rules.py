@@ -24,6 +24,8 @@ class Verse:
         form: its regular form by the name in the corpus; None if it has none. Then the rules from
             `rhyme` to `regulated` are not applied.
         rhyme: whether the even lines end in characters of one rhyme group.
+        rhyme_level: whether the second line, with which the others rhyme, ends in a level tone
+            (押平聲韻).
         rhyme_distinct: whether the first line and all even lines end in different characters. The
             first line may rhyme, and need not (首句入韻).
         alternate: for each line, whether the tones of characters 2, 4 and 6 alternate.
@@ -38,6 +40,7 @@ class Verse:
     lines: tuple[str, ...]
     form: str | None
     rhyme: bool | None
+    rhyme_level: bool | None
     rhyme_distinct: bool | None
     alternate: tuple[bool | None, ...]
     oppose: tuple[bool | None, ...]
@@ -58,13 +61,14 @@ class Verse:
         characters = "".join(lines)
         repeated = 1 - len(set(characters)) / len(characters) if characters else 0.0
         if form is None:
-            return cls(text, lines, None, None, None, (), (), (), None, repeated)
+            return cls(text, lines, None, None, None, None, (), (), (), None, repeated)
         ends = rhyme_characters(lines)
         return cls(
             text,
             lines,
             form,
             rhyme=share_a_group(ends),
+            rhyme_level=LEVEL in tones(ends[0]) if tones(ends[0]) else None,
             rhyme_distinct=len({lines[0][-1], *ends}) == 1 + len(ends),
             alternate=tuple(map(alternates, lines)),
             oppose=tuple(map(opposes, lines[::2], lines[1::2])),

@@ -31,6 +31,7 @@ class Measure(NamedTuple):
 MEASURES = {
     "regular": Measure("in a regular form", "絕句、律詩", True),
     "rhyme": Measure("even lines rhyme in one group", "平水韻", True),
+    "rhyme_level": Measure("rhymes of level tone", "平聲韻", None),
     "rhyme_distinct": Measure("no rhyme character twice", "不重韻", True),
     "tones_alternate": Measure("lines with alternating tones", "二四六分明", True),
     "tones_oppose": Measure("couplets with opposite tones", "對", True),

@@ -79,6 +79,15 @@ def test_a_broken_poem_breaks_the_rule(broken: str, rule: str, expected: object)
     assert score < 1 == Verse.of(STORK_TOWER).score
 
 
+@pytest.mark.parametrize(
+    ("end", "expected"), [("流", True), ("看", True), ("月", False), ("𠮷", None)]
+)
+def test_the_end_of_the_second_line_tells_the_tone_of_the_rhymes(
+    end: str, expected: bool | None
+) -> None:
+    assert Verse.of(STORK_TOWER.replace("流", end)).rhyme_level is expected
+
+
 def test_the_first_line_may_rhyme() -> None:
     rhyming = Verse.of(STORK_TOWER.replace("盡", "秋"))
     assert rhyming.rhyme is rhyming.rhyme_distinct is True
