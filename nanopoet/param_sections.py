@@ -107,6 +107,8 @@ class PretrainParams(_Section):
     character_features: list[Literal["radical", "rhyme", "tone"]]
     """Properties by which characters share what they learn; `[]` for none. A step also moves the
     embeddings and output weights of all characters with the same radical, rhyme group or tone."""
+    feature_lr_factor: float = Field(gt=0)
+    """Factor of `lr` and `embedding_lr` for what characters share by `character_features`."""
     rhyme_weight: float = Field(ge=0)
     """Weight of a second loss: the rhyme group of a character before the end of a sentence. It
     counts until the learning rates begin to fall."""
@@ -221,6 +223,8 @@ class PenaltyParams(_Section):
     """The poem leaves the form that was asked for. No other fault behind it counts."""
     rhyme: float = Field(ge=0)
     """The end of an even line does not rhyme with those before it."""
+    rhyme_level: float = Field(ge=0)
+    """The end of the second line, with which the others rhyme, has no level tone."""
     rhyme_distinct: float = Field(ge=0)
     """The end of an even line has been the end of one before."""
     tone: float = Field(ge=0)
@@ -247,6 +251,8 @@ class ReinforceParams(_FurtherTraining):
     """As `pretrain.optimizer`."""
     muon_momentum: float = Field(ge=0, lt=1)
     """As `pretrain.muon_momentum`."""
+    feature_lr_factor: float = Field(gt=0)
+    """As `pretrain.feature_lr_factor`."""
 
 
 class BaselineParams(_Section):

@@ -12,6 +12,7 @@ Figures = Mapping[str, Any]
 _REINFORCED = {
     "form": ("in the form that was asked for", ".1%"),
     "rhyme": ("of these, even lines rhyme", ".1%"),
+    "rhyme_level": ("of these, rhymes of level tone", ".1%"),
     "regulated": ("of these, all rules of tone throughout", ".1%"),
     "rhyme_distinct": ("of these, no rhyme character twice", ".1%"),
     "repeated_characters": ("of these, characters repeated in a poem", ".1%"),
@@ -29,7 +30,7 @@ _BY_KL_WEIGHT = (
     *("form", "rhyme", "regulated", "rhyme_distinct", "repeated_characters"),
     *("distinct_2", "commonest_rhyme_characters", "reader_ngram"),
 )
-KL_WEIGHTS = {"kl-weight-0.25": "0.25", "reinforced": "0.5", "kl-weight-1": "1"}
+KL_WEIGHTS = {"kl-weight-0.125": "0.125", "reinforced": "0.25", "kl-weight-0.5": "0.5"}
 """The model of the workspace, or an experiment of docs/reinforce.md → its `reinforce.kl_weight`."""
 
 
@@ -114,14 +115,20 @@ def reinforced(figures: Figures) -> str:
 
 def kl_weights(figures: Figures) -> str:
     """Make the table of reinforced models by the weight of the divergence."""
-    finetuned, rows = figures["finetuned"]["evaluate"]["nats_per_character"], []
+    before, rows = figures["finetuned"]["evaluate"], []
     for name, weight in KL_WEIGHTS.items():
         evaluate = figures[name]["evaluate"]
-        mean, nats = evaluate["asked"]["model"]["mean"], evaluate["nats_per_character"] - finetuned
+        mean = evaluate["asked"]["model"]["mean"]
         shown = [format_value(mean[key], _REINFORCED[key][1]) for key in _BY_KL_WEIGHT]
-        rows.append([weight, *shown, format_value(nats, "+.3f")])
+        given, given_before = (each["nats_per_character_given"] for each in (evaluate, before))
+        nats = [
+            evaluate["nats_per_character"] - before["nats_per_character"],
+            given["all"] - given_before["all"],
+        ]
+        rows.append([weight, *shown, *(format_value(more, "+.3f") for more in nats)])
     names = [_REINFORCED[key][0] for key in _BY_KL_WEIGHT]
-    return markdown_table(["`kl_weight`", *names, "nats above the finetuned model"], rows)
+    names += ["nats above the finetuned model", "the same with all fields"]
+    return markdown_table(["`kl_weight`", *names], rows)
 
 
 def requests(figures: Figures) -> str:

@@ -1,8 +1,8 @@
 """A judge of regular verse: for each place of a poem, the tokens that would break a rule there.
 
 `nanopoet.prosody.rules` judges whole poems. A poem in the form that was asked for breaks no rule of
-rhyme, distinctness and tone here exactly if its `Verse` keeps `rhyme`, `rhyme_distinct` and
-`regulated`, or has no answer for them.
+rhyme, distinctness and tone here exactly if its `Verse` keeps `rhyme`, `rhyme_level`,
+`rhyme_distinct` and `regulated`, or has no answer for them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from nanopoet.prosody.rules import is_special
 from nanopoet.tokens.tokenizer import CONTENT_END_ID, SPECIAL_TOKENS, UNKNOWN_ID, CharTokenizer
 from nanopoet.writing.vocabulary import vocabulary_of
 
-Rule = Literal["form", "rhyme", "rhyme_distinct", "tone", "repeat", "unknown"]
+Rule = Literal["form", "rhyme", "rhyme_level", "rhyme_distinct", "tone", "repeat", "unknown"]
 
 _NAMES = {form.style: name for name, form in FORMS.items()}
 _CHARACTER, _KINDS = "字", {"，": LINE_ENDS, "、": PAUSES, "「": SILENT}
@@ -82,18 +82,16 @@ class Judge:
         Args:
             content: ids of a poem, with CONTENT_END unless it was cut.
             style: the regular form that was asked for, by its name in the corpus. If it is empty,
-                the poem is judged by the form that it has; without one it is not judged.
+                no rule applies.
         """
         text = self._tokenizer.decode([i for i in content if i != CONTENT_END_ID])
-        asked, style = bool(style), style or regular_style(text) or ""
         if not style:
             return
         kinds = [self._kinds[token] for token in content]
         end = len(content)
         for place, kind in enumerate(kinds):
             wrong = _wrong_kinds("".join(kinds[:place]), style)
-            if asked:
-                yield Breach("form", place, self._wrong_kinds(wrong))
+            yield Breach("form", place, self._wrong_kinds(wrong))
             if kind in wrong:
                 end = place
                 break
@@ -134,7 +132,8 @@ class Judge:
     def _rhymes(self, text: str, lines: Sequence[Sequence[int]], form: Form) -> Iterator[Breach]:
         """Yield at the end of each even line what does not rhyme, or has been such an end.
 
-        The end of the first line may rhyme, so it counts among them.
+        The end of the first line may rhyme, so it counts among them. The end of the second line
+        decides on which tone the poem rhymes.
         """
         shared: frozenset[str] = frozenset()
         used = torch.zeros_like(self._readable)
@@ -148,6 +147,8 @@ class Judge:
             yield Breach("unknown", place, self._unreadable)
             if shared:
                 yield Breach("rhyme", place, self._wrong_groups(shared))
+            else:
+                yield Breach("rhyme_level", place, self._wrong_tones(frozenset({LEVEL})))
             used[self._tokenizer.encode(text[place])] = True
             own = groups(text[place])
             shared = shared & own or shared or own

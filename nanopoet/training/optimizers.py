@@ -36,17 +36,12 @@ def make_optimizers(
     elsewhere = {id(embedding), *map(id, matrices)}
     rest = [p for p in model.parameters() if id(p) not in elsewhere and p.requires_grad]
     betas = params.beta1, params.beta2
-    embeddings = [embedding] if embedding.requires_grad else []
-    groups = [
-        {"params": embeddings, "lr": params.embedding_lr},
-        {"params": rest, "lr": params.lr},
-    ]
-    adamw = torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        betas=betas,
-        weight_decay=params.weight_decay,
-        fused=True,
-    )
+    groups = [{"params": rest, "lr": params.lr}]
+    tables = [(model.lm_head.weight, params.lr)]
+    if embedding.requires_grad:
+        groups.insert(0, {"params": [embedding], "lr": params.embedding_lr})
+        tables.insert(0, (embedding, params.embedding_lr))
+    adamw = torch.optim.AdamW(groups, betas=betas, weight_decay=params.weight_decay, fused=True)
     optimizers: list[torch.optim.Optimizer] = [adamw]
     if matrices:
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -54,12 +49,8 @@ def make_optimizers(
             Muon(matrices, params.muon_lr, params.muon_momentum, params.weight_decay, dtype)
         )
     if any(features):
-        tables = [
-            {"params": embeddings, "lr": params.embedding_lr},
-            {"params": [model.lm_head.weight], "lr": params.lr},
-        ]
-        tables = [group for group in tables if group["params"]]
-        optimizers.append(FeatureAdamW(tables, features, betas))
+        shared = [{"params": [p], "lr": lr * params.feature_lr_factor} for p, lr in tables]
+        optimizers.append(FeatureAdamW(shared, features, betas))
     return optimizers
 
 

@@ -7,6 +7,7 @@ import pytest
 from dvc.repo import Repo
 
 from nanopoet.corpus.poems import write_poems
+from nanopoet.param_sections import PenaltyParams
 from nanopoet.params import load_params
 from tests.support.params import SMALL
 from tests.support.poems import make_poems
@@ -40,6 +41,7 @@ STALE: dict[str, tuple[object, str]] = {
     "pretrain.lr": (1e-3, "pretrain finetune reinforce"),
     "pretrain.embedding_lr": (1e-3, "pretrain finetune reinforce"),
     "pretrain.character_features": ([], "pretrain finetune reinforce"),
+    "pretrain.feature_lr_factor": (2.0, "pretrain finetune reinforce"),
     "pretrain.rhyme_weight": (1.0, "pretrain finetune reinforce"),
     "pretrain.rhyme_distinct_weight": (1.0, "pretrain finetune reinforce"),
     "pretrain.muon_lr": (1e-3, "pretrain finetune reinforce"),
@@ -81,10 +83,10 @@ STALE: dict[str, tuple[object, str]] = {
     "finetune.checkpoint_every": (5, "finetune"),
     "finetune.seed": (1, "finetune"),
     "reinforce.penalties": (
-        dict.fromkeys(("form", "rhyme", "rhyme_distinct", "tone", "repeat", "unknown"), 0.5),
+        dict.fromkeys(PenaltyParams.model_fields, 0.5),
         "reinforce",
     ),
-    "reinforce.kl_weight": (0.25, "reinforce"),
+    "reinforce.kl_weight": (0.125, "reinforce"),
     "reinforce.field_dropout": (0.25, "reinforce"),
     "reinforce.max_steps": (7, "reinforce"),
     "reinforce.batch_size": (12, "reinforce"),
@@ -92,6 +94,7 @@ STALE: dict[str, tuple[object, str]] = {
     "reinforce.lr": (0.5, "reinforce"),
     "reinforce.muon_lr": (0.5, "reinforce"),
     "reinforce.muon_momentum": (0.5, "reinforce"),
+    "reinforce.feature_lr_factor": (2.0, "reinforce"),
     "reinforce.warmup_steps": (2, "reinforce"),
     "reinforce.decay": (0.25, "reinforce"),
     "reinforce.eval_every": (3, "reinforce"),

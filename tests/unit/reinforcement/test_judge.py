@@ -40,7 +40,6 @@ def _rules(text: str, style: str = "五言绝句") -> set[str]:
 @pytest.mark.parametrize("text", [STORK_TOWER, SPRING_VIEW])
 def test_a_poem_that_keeps_every_rule_has_no_fault(text: str) -> None:
     assert (faults(text, regular_style(text) or "")) == []
-    assert (faults(text, "")) == []
 
 
 def test_each_fault_is_at_the_character_that_makes_it() -> None:
@@ -75,6 +74,7 @@ def _agrees(text: str, style: str) -> None:
     assert all(0 <= fault.place <= len(text) for fault in found)
     if verse.form == style:
         assert ("rhyme" in broken) == (verse.rhyme is False)
+        assert ("rhyme_level" in broken) == (verse.rhyme_level is False)
         assert ("rhyme_distinct" in broken) == (not verse.rhyme_distinct)
         assert ("tone" in broken) == (verse.regulated is False) or "unknown" in broken
         assert (verse.rhyme is None or verse.regulated is None) == ("unknown" in broken)
@@ -105,10 +105,16 @@ def test_behind_the_broken_form_nothing_is_judged() -> None:
     ]
 
 
-def test_without_a_style_a_poem_is_judged_by_its_own_form() -> None:
-    assert _rules(QUIET_NIGHT, "") == {"repeat", "tone"}
-    assert faults(STORK_TOWER[:-1], "") == []
-    assert faults(DREAM_SONG, "") == []
+@pytest.mark.parametrize("text", POEMS)
+def test_where_no_form_is_asked_for_no_rule_applies(text: str) -> None:
+    assert [*JUDGE.breaches([*TOKENIZER.encode(text), CONTENT_END_ID], "")] == []
+
+
+def test_the_second_line_decides_on_which_tone_a_poem_rhymes() -> None:
+    oblique = "白日依山盡，黃河入海月。欲窮千里目，更上一層"
+    assert Fault("rhyme_level", 10) in faults(oblique + "月。", "五言绝句")
+    assert "rhyme" in _rules(oblique + "樓。")
+    assert "rhyme_level" not in _rules(STORK_TOWER)
 
 
 def test_a_cut_poem_has_not_ended_too_early() -> None:
@@ -147,7 +153,7 @@ def test_a_token_breaks_the_rules_that_the_poem_with_it_breaks_there(text: str) 
         if fault.place == place
     ]
     assert sorted(set(claimed)) == sorted(set(tried) | {c for c in claimed if c[1] == len(text)})
-    assert {rule for rule, _, _ in claimed} >= {"form", "tone", "repeat", "unknown"}
+    assert {rule for rule, _, _ in claimed} >= {"form", "tone", "rhyme_level", "repeat", "unknown"}
 
 
 def test_a_character_without_a_reading_is_named_where_it_is_judged() -> None:

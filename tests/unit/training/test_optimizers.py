@@ -47,6 +47,10 @@ def test_tokens_with_features_share_updates_of_both_tables(
     assert isinstance(shared, FeatureAdamW)
     rates = [(group["params"], group["lr"]) for group in shared.param_groups]
     assert rates == [([model.token_embedding.weight], 0.2), ([model.lm_head.weight], 0.1)]
+    model, params = make(lr=0.1, embedding_lr=0.2, feature_lr_factor=3.0)
+    adamw, *_, shared = make_optimizers(model, params, "fp32", features)
+    assert [group["lr"] for group in shared.param_groups] == pytest.approx([0.6, 0.3])
+    assert [group["lr"] for group in adamw.param_groups] == [0.2, 0.1]
     model.token_embedding.requires_grad_(requires_grad=False)
     *_, shared = make_optimizers(model, params, "fp32", features)
     assert [group["params"] for group in shared.param_groups] == [[model.lm_head.weight]]
