@@ -226,7 +226,7 @@ class PenaltyParams(_Section):
     rhyme_level: float = Field(ge=0)
     """The end of the second line, with which the others rhyme, has no level tone."""
     rhyme_distinct: float = Field(ge=0)
-    """The end of an even line has been the end of one before."""
+    """The end of an even line has been the end of one before, or of the first line."""
     tone: float = Field(ge=0)
     """A character has the wrong tone for its place."""
     repeat: float = Field(ge=0)
@@ -252,7 +252,7 @@ class ReinforceParams(_FurtherTraining):
     muon_momentum: float = Field(ge=0, lt=1)
     """As `pretrain.muon_momentum`."""
     feature_lr_factor: float = Field(gt=0)
-    """As `pretrain.feature_lr_factor`."""
+    """As `pretrain.feature_lr_factor`; the embedding is not trained."""
 
 
 class BaselineParams(_Section):

@@ -1,8 +1,8 @@
 """A judge of regular verse: for each place of a poem, the tokens that would break a rule there.
 
-`nanopoet.prosody.rules` judges whole poems. A poem in the form that was asked for breaks no rule of
-rhyme, distinctness and tone here exactly if its `Verse` keeps `rhyme`, `rhyme_level`,
-`rhyme_distinct` and `regulated`, or has no answer for them.
+`nanopoet.prosody.rules` judges whole poems. Suppose a poem has the form that was asked for, and
+each character that is judged has a reading. Then it breaks no rule of rhyme, distinctness and tone
+here exactly if its `Verse` keeps `rhyme`, `rhyme_level`, `rhyme_distinct` and `regulated`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,8 +76,8 @@ class Judge:
         """Yield the rules that can be broken at each place.
 
         The form breaks at the first token after which the text cannot become a poem of the form.
-        Nothing behind it is judged. A token that breaks another rule changes nothing for those that
-        follow: the next rhyme is compared with those that rhymed.
+        Nothing behind it is judged. The end of a line that does not rhyme does not change the group
+        of the rhymes, but counts as used.
 
         Args:
             content: ids of a poem, with CONTENT_END unless it was cut.
@@ -132,8 +132,8 @@ class Judge:
     def _rhymes(self, text: str, lines: Sequence[Sequence[int]], form: Form) -> Iterator[Breach]:
         """Yield at the end of each even line what does not rhyme, or has been such an end.
 
-        The end of the first line may rhyme, so it counts among them. The end of the second line
-        decides on which tone the poem rhymes.
+        The end of the first line may rhyme, so it counts among them. The first end of an even line
+        that has a reading decides on which tone the poem rhymes.
         """
         shared: frozenset[str] = frozenset()
         used = torch.zeros_like(self._readable)
