@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from nanopoet.models.checkpoint import load_model
+from nanopoet.param_sections import PenaltyParams
 from nanopoet.training.history import read_history
 from tests.support.killed import check_a_killed_training
 from tests.support.params import REINFORCEMENT, SMALL
@@ -30,7 +31,7 @@ def test_a_model_that_takes_fields_comes_out(project: Project) -> None:
 def test_its_history_has_the_reward_and_its_parts(project: Project) -> None:
     for record in read_history(project.folder / "models/reinforced"):
         parts = [value for name, value in record.figures.items() if name.startswith("reward_")]
-        assert len(parts) == 6
+        assert len(parts) == len(PenaltyParams.model_fields)
         assert record.figures["reward"] == pytest.approx(sum(parts))
         assert record.figures["length"] > 1
         difference = record.figures["loss_reference"] - record.loss_train
