@@ -136,12 +136,17 @@ def process_group(lead: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         status = 130
     except (NanopoetError, OSError) as error:
+        _ignore_sigterm()  # torch sends it to all when one ends, and would read half a message
         get_error_handler().record_exception(error)
         status = 1
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the process ends anyway
+    _ignore_sigterm()  # the process ends anyway
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _ignore_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _join(lead: bool) -> None:

@@ -69,6 +69,24 @@ def main():
 run(main)
 """
 
+TERMINATED = """
+import os, signal
+from nanopoet.common.errors import NanopoetError
+from nanopoet.training import distributed
+
+class Handler:
+    def record_exception(self, error):
+        os.kill(os.getpid(), signal.SIGTERM)
+        with open("message", "w") as file:
+            file.write(str(error))
+
+distributed._join = lambda lead: None
+distributed.get_error_handler = Handler
+with distributed.process_group(lead=False):
+    raise NanopoetError("the cause")
+"""
+"""A process that torch ends while it writes its error."""
+
 Train = Callable[..., list[dict[str, Any]]]
 
 
@@ -143,6 +161,18 @@ def test_a_killed_process_ends_the_training_and_the_next_one_continues(folder: P
         state.unlink()
     assert _start(folder, 2).returncode == 0
     assert _results(folder, 2) == resumed
+
+
+def test_a_process_that_torch_ends_still_writes_its_error(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINATED],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TORCHELASTIC_RUN_ID": "1"},
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert (tmp_path / "message").read_text() == "the cause"
 
 
 def test_a_batch_that_processes_cannot_share_is_an_error(folder: Path) -> None:
