@@ -16,23 +16,32 @@ from torch import Tensor, nn
 class SecondRows(NamedTuple):
     """Places of a batch of N in which a second loss counts, and what it asks for there.
 
+    The right tokens of a place are its members, or all others.
+
     Attributes:
-        right: (R, V) which tokens are right.
+        tokens: (R, K) ids among which the members are; None for all V.
+        members: (R, K) which of them are members; no id twice.
+        inside: (R,) whether the members are the right tokens.
         weights: (R,) of the loss.
         at: (R,) the places, in their order; None for all N.
     """
 
-    right: Tensor
+    tokens: Tensor | None
+    members: Tensor
+    inside: Tensor
     weights: Tensor
     at: Tensor | None = None
 
-    def inside(self, part: slice) -> "SecondRows":
+    def within(self, part: slice) -> "SecondRows":
         """Return the rows for the places of a part, counted from its start."""
         if self.at is None:
-            return SecondRows(self.right[part], self.weights[part])
-        first, end = torch.searchsorted(self.at, torch.tensor([part.start, part.stop])).tolist()
-        rows = slice(first, end)
-        return SecondRows(self.right[rows], self.weights[rows], self.at[rows] - part.start)
+            rows, at = part, None
+        else:
+            first, end = torch.searchsorted(self.at, torch.tensor([part.start, part.stop])).tolist()
+            rows = slice(first, end)
+            at = self.at[rows] - part.start
+        tokens = None if self.tokens is None else self.tokens[rows]
+        return SecondRows(tokens, self.members[rows], self.inside[rows], self.weights[rows], at)
 
 
 class SecondLoss(nn.Module):
@@ -98,7 +107,31 @@ class ClassLoss(SecondLoss):
         del idx
         at, weights = self._places(targets)
         counted = targets.flatten() if at is None else targets.flatten()[at]
-        return SecondRows(self.right[self.classes[counted]], weights, at)
+        right = self.right[self.classes[counted]]
+        return SecondRows(None, right, torch.ones_like(counted, dtype=torch.bool), weights, at)
+
+
+class ListLoss(SecondLoss):
+    """Asks which of some tokens comes next, or that none of them does.
+
+    Args:
+        tokens: ids.
+        weight: see `SecondLoss`.
+    """
+
+    tokens: Tensor
+
+    def __init__(self, tokens: Sequence[int], weight: float) -> None:
+        super().__init__(weight)
+        self.register_buffer("tokens", _ids(tokens), persistent=False)
+
+    def rows(self, idx: Tensor, targets: Tensor) -> SecondRows:
+        """Say which tokens are right at the places of a batch."""
+        del idx
+        at, weights = self._places(targets)
+        own = targets.flatten()[:, None] == self.tokens  # (N, K)
+        inside = own.any(dim=1)
+        return SecondRows(self.tokens.expand_as(own), own | ~inside[:, None], inside, weights, at)
 
 
 class ContextLoss(SecondLoss):
@@ -137,23 +170,21 @@ class ContextLoss(SecondLoss):
     def rows(self, idx: Tensor, targets: Tensor) -> SecondRows:
         """Say which tokens are right at the places of a batch."""
         text = (idx == self._text_begin).cumsum(dim=1)  # number of the text at each place
-        inside = (idx == self._begin).cumsum(dim=1) > (idx == self._end).cumsum(dim=1)
-        inside &= self.counted[idx]
+        piece = (idx == self._begin).cumsum(dim=1) > (idx == self._end).cumsum(dim=1)
+        piece &= self.counted[idx]
         if self.seen_before is not None:
-            inside &= _among(targets, self.seen_before)
+            piece &= _among(targets, self.seen_before)
+        # Of equal tokens in the piece of a text, the first one stands for all.
+        alike = (idx[:, :, None] == idx[:, None]) & (text[:, :, None] == text[:, None])
+        piece &= ~(alike & piece[:, None]).tril(-1).any(dim=2)
         at, weights = self._places(targets)
         places = torch.arange(idx.numel(), device=idx.device) if at is None else at  # (R,)
         row, column = places // idx.shape[1], places[:, None] % idx.shape[1]
-        earlier = torch.arange(idx.shape[1], device=idx.device) <= column
-        earlier &= (text[row] == text.take(places)[:, None]) & inside[row]  # (R, T)
-        # Without `nonzero`, whose size a CUDA graph cannot know.
-        seen = torch.where(earlier, idx[row], self._text_begin)
-        own = targets.take(places)[:, None]
-        among = torch.zeros(len(seen), len(self.counted), dtype=torch.bool, device=idx.device)
-        among.scatter_(1, seen, value=True)
-        among[:, self._text_begin] = False
-        weights = weights * among.any(dim=1)
-        return SecondRows(among == among.gather(1, own), weights, at)
+        members = torch.arange(idx.shape[1], device=idx.device) <= column
+        members &= (text[row] == text.take(places)[:, None]) & piece[row]  # (R, T)
+        seen = idx[row]
+        inside = (members & (seen == targets.take(places)[:, None])).any(dim=1)
+        return SecondRows(seen, members, inside, weights, at)
 
 
 def _ids(ids: Sequence[int] | None) -> Tensor | None:

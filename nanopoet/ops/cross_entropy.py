@@ -18,18 +18,15 @@ from nanopoet.ops.matmul import product
 def softmax_gradient(
     logits: Tensor,
     targets: Tensor,
-    scale: float,
+    scale: Tensor,
     second_rows: Sequence[SecondRows] = (),
 ) -> tuple[Tensor, Tensor]:
     """Compute the cross-entropy of R rows together with its gradient.
 
-    With p the probabilities, P the probability of all right tokens of a row, and w its weight, a
-    second loss adds w p (1 − 1/P) to the gradient of a right token and w p to that of any other.
-
     Args:
         logits: (R, V).
         targets: (R,) ids.
-        scale: weight of a row's loss in the total.
+        scale: (R, 1) weight of each row's loss in the total.
         second_rows: for each second loss, what it asks for in all R rows.
 
     Returns:
@@ -41,45 +38,78 @@ def softmax_gradient(
     shares = torch.exp(x - largest)
     total = shares.sum(dim=1, keepdim=True)
     losses = largest + total.log() - x.gather(1, at)  # (R, 1)
-    own = torch.expm1(-losses)
-    if not second_rows:
-        gradient = (shares * (scale / total)).to(logits.dtype)
-    else:
-        shares = shares / total
-        factor = torch.ones_like(shares)
-        for is_right, weights, _ in second_rows:
-            together = (shares * is_right).sum(dim=1, keepdim=True).clamp(min=1e-6)
-            factor = factor + weights[:, None] * (1 - is_right / together)
-        gradient = (shares * factor * scale).to(logits.dtype)
-        own = own + torch.exp(-losses) * (factor.gather(1, at) - 1)
+    second = [_second_factors(shares, total, rows) for rows in second_rows]
+    others = 1 + sum(each.others for each in second)
+    gradient = (shares * (others * scale / total)).to(logits.dtype)
+    for rows, each in zip(second_rows, second, strict=True):
+        if rows.tokens is None:
+            gradient += (each.members * scale).to(logits.dtype)
+            continue
+        # The target stands in for what is no member, so that no two differ at one place.
+        members = torch.where(rows.members, rows.tokens, at)
+        changed = gradient.gather(1, members) + each.members * scale
+        gradient.scatter_(1, members, changed.to(logits.dtype))
+    own = torch.expm1(-losses) + torch.exp(-losses) * sum(each.right for each in second)
     gradient.scatter_(1, at, (own * scale).to(logits.dtype))
     return losses.squeeze(1), gradient
 
 
-def second_gradient(logits: Tensor, rows: SecondRows, scale: float) -> Tensor:
+def second_gradient(logits: Tensor, rows: SecondRows, scale: Tensor) -> Tensor:
     """Compute the gradient of a second loss alone, in some rows.
 
     Args:
         logits: (N, V).
         rows: what the loss asks for, and in which R of the N rows.
-        scale: weight of a row's loss in the total.
+        scale: (N, 1) weight of each row's loss in the total.
 
     Returns:
         (R, V), in the dtype of the logits.
     """
     shares = logits[rows.at].float().softmax(dim=1)
-    together = (shares * rows.right).sum(dim=1, keepdim=True).clamp(min=1e-6)
-    change = shares * (1 - rows.right / together)
-    return (change * rows.weights[:, None] * scale).to(logits.dtype)
+    second = _second_factors(shares, torch.ones_like(shares[:, :1]), rows)
+    gradient = shares * second.others
+    if rows.tokens is None:
+        gradient += second.members
+    else:
+        gradient.scatter_add_(1, rows.tokens, second.members)
+    return (gradient * scale[rows.at]).to(logits.dtype)
 
 
-def divergence_gradient(logits: Tensor, wanted: Tensor, scale: float) -> Tensor:
+class _SecondFactors(NamedTuple):
+    """The gradient of a second loss by the logits, for R rows of probabilities p.
+
+    With P the probability of all right tokens and w the weight, it is w p (1 − 1/P) for a right
+    token and w p for any other.
+
+    Attributes:
+        right: (R, 1) factor of p for a right token.
+        others: (R, 1) factor of p for all but the members.
+        members: (R, K) what the gradient of the members has on top of that.
+    """
+
+    right: Tensor
+    others: Tensor
+    members: Tensor
+
+
+def _second_factors(shares: Tensor, total: Tensor, rows: SecondRows) -> _SecondFactors:
+    """Compute the gradient of a second loss for (R, V) `shares` of a `total`, (R, 1)."""
+    members = shares if rows.tokens is None else shares.gather(1, rows.tokens)
+    members = members / total * rows.members
+    together = members.sum(dim=1, keepdim=True)
+    inside, weights = rows.inside[:, None], rows.weights[:, None]
+    change = weights / torch.where(inside, together, 1 - together).clamp(min=1e-6)
+    others = torch.where(inside, weights, weights - change)
+    return _SecondFactors(weights - change, others, members * torch.where(inside, -change, change))
+
+
+def divergence_gradient(logits: Tensor, wanted: Tensor, scale: Tensor) -> Tensor:
     """Compute the gradient of KL(softmax(logits) ‖ softmax(wanted)) by the logits.
 
     Args:
         logits: (R, V).
         wanted: (R, V).
-        scale: weight of a row's divergence in the total.
+        scale: (R, 1) weight of each row's divergence in the total.
 
     Returns:
         (R, V), in the dtype of the logits.
@@ -186,6 +216,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             bias = None if bias is None else F.pad(bias, (0, excess))
         grad_x = torch.empty_like(inputs)
         grad_bias = None if bias is None else torch.zeros_like(bias)
+        counts = torch.ones_like(targets) if no_target is None else targets != no_target
+        scale = counts[:, None] / len(x)
         losses, grad_weights = [], []
         with torch.autocast(device, enabled=False):
             for part in row_parts(x):
@@ -194,22 +226,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     logits += bias.to(dtype)
                 if excess:
                     logits[:, size:] = float("-inf")
-                second = [_padded(rows.inside(part), excess) for rows in second_rows]
+                second = [_padded(rows.within(part), excess) for rows in second_rows]
                 everywhere = [rows for rows in second if rows.at is None]
                 loss, gradient = kernels.softmax_gradient(
-                    logits, targets[part], 1 / len(x), everywhere
+                    logits, targets[part], scale[part], everywhere
                 )
                 for rows in second:
                     if rows.at is not None:
-                        gradient[rows.at] += second_gradient(logits, rows, 1 / len(x))
+                        gradient[rows.at] += second_gradient(logits, rows, scale[part])
                 if wanted is not None:
-                    divergence = divergence_gradient(logits[:, :size], wanted[part], 1 / len(x))
+                    divergence = divergence_gradient(logits[:, :size], wanted[part], scale[part])
                     gradient = F.pad(divergence, (0, excess))
-                if no_target is not None:
-                    without = targets[part] == no_target
-                    loss = loss.masked_fill(without, 0)
-                    gradient.masked_fill_(without[:, None], 0)
-                losses.append(loss.sum())
+                losses.append(loss @ scale[part, 0])
                 grad_x[part] = product(gradient, matrix.t())
                 if not ctx.needs_input_grad[1]:
                     continue
@@ -221,7 +249,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx.save_for_backward(
             grad_x.to(x.dtype), grad_weight, None if grad_bias is None else grad_bias[:size]
         )
-        return torch.stack(losses).sum() / len(x)
+        return torch.stack(losses).sum()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -231,7 +259,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _padded(rows: SecondRows, excess: int) -> SecondRows:
-    return rows._replace(right=F.pad(rows.right, (0, excess))) if excess else rows
+    if rows.tokens is not None or not excess:
+        return rows
+    return rows._replace(members=F.pad(rows.members, (0, excess)))
 
 
 def row_parts(x: Tensor) -> Iterator[slice]:

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 
 from nanopoet.common.text import LINE_ENDS, PAUSES, SENTENCE_ENDS, SILENT
-from nanopoet.ops.class_loss import ClassLoss, ContextLoss
+from nanopoet.ops.class_loss import ClassLoss, ContextLoss, ListLoss
 from nanopoet.prosody.rhyme import groups
 from nanopoet.tokens.tokenizer import (
     BEGIN_ID,
@@ -20,16 +19,9 @@ from nanopoet.tokens.tokenizer import (
 )
 
 
-def shape_loss(tokenizer: CharTokenizer, weight: float) -> ClassLoss:
-    """Return the loss that asks whether a character, which mark, or the end comes next.
-
-    Each mark that ends a line is a class of its own, and so is the end. All other tokens are one
-    class.
-    """
-    alone = [*_known(tokenizer, LINE_ENDS), CONTENT_END_ID]
-    classes = torch.zeros(tokenizer.vocab_size, dtype=torch.long)
-    classes[alone] = torch.arange(1, len(alone) + 1)
-    return ClassLoss(classes, F.one_hot(classes).t().bool().contiguous(), weight)
+def shape_loss(tokenizer: CharTokenizer, weight: float) -> ListLoss:
+    """Return the loss that asks whether a character, which mark, or the end comes next."""
+    return ListLoss([*_known(tokenizer, LINE_ENDS), CONTENT_END_ID], weight)
 
 
 def rhyme_loss(tokenizer: CharTokenizer, weight: float) -> ClassLoss:

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from nanopoet.ops import cross_entropy
 from nanopoet.ops.class_loss import SecondRows
@@ -9,6 +10,7 @@ from nanopoet.ops.cross_entropy import (
     softmax_gradient,
     token_cross_entropy,
 )
+from tests.support.second_rows import right_tokens
 
 
 @pytest.mark.parametrize("multiple", [1, 8])
@@ -50,7 +52,8 @@ def test_under_autocast_the_loss_is_fp32_and_close() -> None:
 
 
 def test_large_logits_do_not_overflow() -> None:
-    losses, gradient = softmax_gradient(torch.tensor([[1e4, -1e4]]), torch.tensor([1]), 1.0)
+    logits, targets, scale = torch.tensor([[1e4, -1e4]]), torch.tensor([1]), torch.ones(1, 1)
+    losses, gradient = softmax_gradient(logits, targets, scale)
     assert losses.tolist() == [2e4]
     assert gradient.tolist() == [[1.0, -1.0]]
 
@@ -72,25 +75,42 @@ def test_the_logits_of_all_rows_never_exist_at_once() -> None:
     assert max(parts) == 1024
 
 
+def _random_rows(targets: Tensor, weights: Tensor, listed: bool) -> SecondRows:
+    """Ask for random members that have the target, or for random others that have it.
+
+    With `listed`, some ids are listed twice, but are members once.
+    """
+    inside = torch.rand(len(targets)) < 0.5
+    members = (torch.rand(len(targets), 9) < 0.5).scatter_(1, targets[:, None], inside[:, None])
+    if not listed:
+        return SecondRows(None, members, inside, weights)
+    tokens = torch.stack([torch.randperm(9) for _ in targets])
+    members = members.gather(1, tokens)
+    tokens = torch.cat([tokens, tokens[:, :4]], dim=1)
+    members = torch.cat([members, torch.zeros(len(targets), 4, dtype=torch.bool)], dim=1)
+    return SecondRows(tokens, members, inside, weights)
+
+
 @pytest.mark.parametrize("multiple", [1, 8])
 @pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("listed", [False, True])
 def test_a_second_loss_asks_for_the_right_tokens_at_its_places(
-    monkeypatch: pytest.MonkeyPatch, multiple: int, share: float
+    monkeypatch: pytest.MonkeyPatch, multiple: int, share: float, listed: bool
 ) -> None:
     """All places, some, or none; in several parts of the batch."""
     monkeypatch.setattr(cross_entropy, "logits_multiple", lambda _: multiple)
     monkeypatch.setattr(cross_entropy, "row_parts", lambda _: (slice(0, 30), slice(30, 60)))
     torch.manual_seed(0)
     x, weight = torch.randn(40, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
-    targets, right = torch.randint(9, (40,)), torch.rand(40, 9) < 0.5
-    right.scatter_(1, targets[:, None], value=True)
-    weights = torch.rand(40)
-    rows = [SecondRows(right, weights)]
+    targets, weights = torch.randint(9, (40,)), torch.rand(40)
+    rows = _random_rows(targets, weights, listed)
+    right = right_tokens(rows, 9)
     if share < 1:
         at = (torch.rand(40) < share).nonzero()[:, 0]
-        rows = [SecondRows(right[at], weights[at], at)]
+        tokens = None if rows.tokens is None else rows.tokens[at]
+        rows = SecondRows(tokens, rows.members[at], rows.inside[at], rows.weights[at], at)
         weights = torch.zeros(40).scatter_(0, at, weights[at])
-    value = linear_cross_entropy(x, weight, None, targets, no_target=1, second_rows=rows)
+    value = linear_cross_entropy(x, weight, None, targets, no_target=1, second_rows=[rows])
     p = (x @ weight.t()).softmax(dim=1)
     counts = targets != 1
     plain = -(p.gather(1, targets[:, None])[:, 0].log() * counts).sum() / 40
@@ -102,19 +122,26 @@ def test_a_second_loss_asks_for_the_right_tokens_at_its_places(
         torch.testing.assert_close(found, wanted)
 
 
-def test_second_losses_add_up() -> None:
+@pytest.mark.parametrize("listed", [False, True])
+def test_second_losses_add_up(listed: bool) -> None:
     torch.manual_seed(0)
-    x, targets, right = torch.randn(6, 9), torch.arange(6), torch.eye(9, dtype=torch.bool)[:6]
-    one, two, together = (SecondRows(right, torch.full((6,), weight)) for weight in (1.0, 2.0, 3.0))
-    _, found = softmax_gradient(x, targets, 1.0, [one, two])
-    _, wanted = softmax_gradient(x, targets, 1.0, [together])
+    x, targets, scale = torch.randn(6, 9), torch.arange(6), torch.ones(6, 1)
+    rows = _random_rows(targets, torch.ones(6), listed)
+    one, two, together = (rows._replace(weights=torch.full((6,), w)) for w in (1.0, 2.0, 3.0))
+    _, found = softmax_gradient(x, targets, scale, [one, two])
+    _, wanted = softmax_gradient(x, targets, scale, [together])
     torch.testing.assert_close(found, wanted)
 
 
 def test_a_second_loss_is_finite_where_what_is_right_is_all_but_impossible() -> None:
-    rows = SecondRows(torch.tensor([[False, True]]), torch.tensor([4.0]))
-    _, gradient = softmax_gradient(torch.tensor([[1e4, -1e4]]), torch.tensor([1]), 1.0, [rows])
-    assert gradient.tolist() == [[5.0, -1.0]]
+    logits, targets, scale = torch.tensor([[1e4, -1e4]]), torch.tensor([1]), torch.ones(1, 1)
+    weights = torch.tensor([4.0])
+    for inside in (True, False):
+        members = torch.tensor([[not inside, inside]])
+        rows = SecondRows(None, members, torch.tensor([inside]), weights)
+        _, gradient = softmax_gradient(logits, targets, scale, [rows])
+        assert gradient.isfinite().all()
+        assert gradient[0, 1] == -1
 
 
 def test_what_is_wanted_instead_of_the_targets_decides_the_gradient_and_not_the_value() -> None:
