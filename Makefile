@@ -76,7 +76,7 @@ format: $(READY) ## format the code and fix what ruff can fix
 figures: $(READY) ## write the figures of the last run into the docs
 	python -m tools.figures
 
-bench: $(READY) ## measure speed, memory and time to a loss (half an hour)
+bench: $(READY) ## measure speed, memory and time to a loss (a quarter of an hour)
 	python -m bench
 
 clean: ## remove caches and build files; data, models and runs stay

@@ -17,7 +17,7 @@ from nanopoet.models.base import LanguageModel
 from nanopoet.models.generate import generate
 from nanopoet.models.gpt import GPTLanguageModel
 from nanopoet.params import load_params
-from nanopoet.training.trainer import build_model
+from nanopoet.training.pretraining import build_model
 
 VOCAB_SIZE, LENGTH = 11_868, 250
 NOTEBOOK = "notebook"

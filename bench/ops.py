@@ -28,7 +28,7 @@ from nanopoet.ops.linear import Linear, packed
 from nanopoet.ops.matmul import product
 from nanopoet.params import load_params
 from nanopoet.training.muon import NS_STEPS, Muon
-from nanopoet.training.trainer import build_model
+from nanopoet.training.pretraining import build_model
 
 ROUNDS = 30
 VOCAB_SIZE = 11_868

@@ -15,14 +15,14 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench.generation import LENGTH
-from bench.speed import GEOMETRY, VOCAB_SIZE, make_trainer, matmul_rate
+from bench.speed import GEOMETRY, VOCAB_SIZE, endless_trainer, matmul_rate
 from nanopoet.common.device import Precision, autocast, choose_precision, describe
 from nanopoet.models.flops import weight_flops_per_token
 from nanopoet.models.generate import generate, sample
 from nanopoet.ops.attention import causal_attention
 from nanopoet.ops.linear import packed
 from nanopoet.params import load_params
-from nanopoet.training.trainer import build_model
+from nanopoet.training.pretraining import build_model
 
 TRAINING = {
     "optimizers": r"^Optimizer\.step",
@@ -73,7 +73,7 @@ def _profiled(work: Callable[[], object], patterns: dict[str, str]) -> Counter[s
 def training(steps: int = 2) -> str:
     """Measure the shares of a step of 64 × 256 tokens, and the rate of its matmuls with weights."""
     cpu, params = torch.device("cpu"), load_params().pretrain.model_copy(update=GEOMETRY)
-    trainer = make_trainer(params, cpu)
+    trainer = endless_trainer(params, cpu)
     records = iter(trainer)
     for _ in range(3):
         next(records)

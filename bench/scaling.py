@@ -113,7 +113,7 @@ def _train(device: torch.device, recipe: str, checkpointing: bool) -> None:
     """Train as one of the processes; process 0 prints the figures of all."""
     keep_freed_memory()
     params = _params(recipe, device, checkpointing)
-    trainer = speed.make_trainer(params, device)
+    trainer = speed.endless_trainer(params, device)
     steps = iter(trainer)
     for _ in range(WARM_UP):
         next(steps)

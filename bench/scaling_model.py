@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bench.speed import VOCAB_SIZE
 from nanopoet.models.flops import flops_per_token
 from nanopoet.recipes import load_recipe
-from nanopoet.training.trainer import build_model
+from nanopoet.training.pretraining import build_model
 
 USED = 0.4
 """Assumed share of its peak rate that a GPU reaches."""

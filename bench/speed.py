@@ -29,8 +29,8 @@ from nanopoet.param_sections import PretrainParams
 from nanopoet.params import load_params
 from nanopoet.recipes import load_recipe
 from nanopoet.tokens.tokenizer import SPECIAL_TOKENS, CharTokenizer
-from nanopoet.training.task import pretraining, warm_start
-from nanopoet.training.trainer import Trainer, build_model
+from nanopoet.training.pretraining import build_model, make_trainer
+from nanopoet.training.trainer import Trainer
 
 VOCAB_SIZE, BATCH_SIZE, BLOCK_SIZE = 11_868, 64, 256
 GEOMETRY = {"batch_size": BATCH_SIZE, "block_size": BLOCK_SIZE}
@@ -73,13 +73,13 @@ def _ours(recipe: Callable[[], PretrainParams], device: torch.device) -> Iterato
     """Train with the loop of the stage `pretrain`, without evaluations."""
     keep_freed_memory()
     params = recipe()
-    trainer = make_trainer(params, device)
+    trainer = endless_trainer(params, device)
     print(trainer.machine, file=sys.stderr)
     for _ in trainer:
         yield params.batch_size * params.block_size
 
 
-def make_trainer(params: PretrainParams, device: torch.device) -> Trainer:
+def endless_trainer(params: PretrainParams, device: torch.device) -> Trainer:
     """Make an endless training on random characters, with one short evaluation at step 0."""
     changes = {"device": device.type, "max_steps": 1_000_000, "eval_every": 1_000_001}
     params = params.model_copy(update=changes | {"eval_windows": 1, "sample_length": 1})
@@ -88,10 +88,7 @@ def make_trainer(params: PretrainParams, device: torch.device) -> Trainer:
     tokens = np.random.default_rng(0).integers(len(SPECIAL_TOKENS), VOCAB_SIZE, 1_000_000)
     tokens[11::12] = tokenizer.encode("。")[0]  # as often as a couplet ends in 五言 verse
     tokens = tokens.astype(np.uint16)
-    task = pretraining(tokens, tokens, tokenizer, params)
-    model = build_model(VOCAB_SIZE, params)
-    warm_start(model, tokens, tokenizer, params)
-    return Trainer(model, task, tokenizer, params)
+    return make_trainer(tokens, tokens, tokenizer, params)
 
 
 def _transformers(device: torch.device) -> Iterator[int]:

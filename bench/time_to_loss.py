@@ -11,8 +11,7 @@ from nanopoet.params import load_params
 from nanopoet.recipes import load_recipe
 from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.tokenizer import CharTokenizer
-from nanopoet.training.task import pretraining, warm_start
-from nanopoet.training.trainer import Trainer, build_model
+from nanopoet.training.pretraining import make_trainer
 
 MARKS = (6.0, 5.5, 5.0, 4.7, 4.3)
 """Validation losses in nats per character."""
@@ -37,10 +36,7 @@ def _curve(params: PretrainParams, device: str) -> list[dict[str, float]]:
     params = params.model_copy(update=changes)
     tokenizer = CharTokenizer.load("data/vocab.json")
     train, val = (TokenArrays.load(f"data/{part}").tokens for part in ("train", "val"))
-    task = pretraining(train, val, tokenizer, params)
-    model = build_model(tokenizer.vocab_size, params)
-    warm_start(model, train, tokenizer, params)
-    trainer = Trainer(model, task, tokenizer, params)
+    trainer = make_trainer(train, val, tokenizer, params)
     return [
         {"tokens": record.tokens, "seconds": trainer.seconds, "loss_val": record.loss_val}
         for record in trainer

@@ -23,8 +23,7 @@ from nanopoet.params import check_params
 from nanopoet.recipes import load_recipe
 from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.tokenizer import CharTokenizer
-from nanopoet.training.task import pretraining, warm_start
-from nanopoet.training.trainer import Trainer, build_model
+from nanopoet.training.pretraining import make_trainer
 
 EVERY, FIRST = 20, 10
 """Distance of the held-out poems, and the first of them: poems 10, 30, 50, …"""
@@ -70,11 +69,8 @@ def main() -> None:
     tokenizer = CharTokenizer.load("data/vocab.json")
     train, dev = hold_out(TokenArrays.load("data/train"))
     recipe = params.pretrain.model_copy(update={"eval_every": params.pretrain.max_steps})
-    model = build_model(tokenizer.vocab_size, recipe)
-    warm_start(model, train.tokens, tokenizer, recipe)
-    trainer = Trainer(
-        model, pretraining(train.tokens, dev.tokens, tokenizer, recipe), tokenizer, recipe
-    )
+    trainer = make_trainer(train.tokens, dev.tokens, tokenizer, recipe)
+    model = trainer.model
     records = list(tqdm(trainer, total=recipe.max_steps, unit="step", disable=None))
     if arguments.save:
         save_model(arguments.save, model, tokenizer, {})

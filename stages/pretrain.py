@@ -8,8 +8,7 @@ from nanopoet.params import decisive, load_params
 from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training import distributed
-from nanopoet.training.task import pretraining, warm_start
-from nanopoet.training.trainer import Trainer, build_model
+from nanopoet.training.pretraining import make_trainer
 from stages.runner import run
 from stages.training import train
 
@@ -27,9 +26,7 @@ def main() -> None:
         keep_freed_memory()
         tokenizer = CharTokenizer.load("data/vocab.json")
         tokens, val = TokenArrays.load("data/train").tokens, TokenArrays.load("data/val").tokens
-        model = build_model(tokenizer.vocab_size, recipe)
-        warm_start(model, tokens, tokenizer, recipe)
-        trainer = Trainer(model, pretraining(tokens, val, tokenizer, recipe), tokenizer, recipe)
+        trainer = make_trainer(tokens, val, tokenizer, recipe)
         origin = {"steps": recipe.max_steps, "pretrain": decisive(recipe)}
         train(params, trainer, [tokens, val], MODEL, origin)
 

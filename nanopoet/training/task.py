@@ -7,21 +7,18 @@ import torch
 
 from nanopoet.common.types import Array
 from nanopoet.models.base import LanguageModel
-from nanopoet.models.qwen3 import Qwen3LanguageModel
 from nanopoet.ops.class_loss import SecondLoss
 from nanopoet.param_sections import FinetuneParams, PretrainParams, RequestParams
 from nanopoet.tokens.batches import Batches, WindowBatches, check_length, even_windows
 from nanopoet.tokens.fields import FieldBatches, FieldPoems, encode_request, field_windows
 from nanopoet.tokens.prompts import in_known_script
 from nanopoet.tokens.tokenizer import (
-    BEGIN,
     BEGIN_ID,
     CONTENT,
     CONTENT_END_ID,
     SPECIAL_TOKENS,
     CharTokenizer,
 )
-from nanopoet.training.bigram_start import start_as_bigram_model
 from nanopoet.training.second_losses import (
     repeat_loss,
     rhyme_distinct_loss,
@@ -81,30 +78,6 @@ def pretraining(
         BEGIN_ID,
         second_losses_end=round(params.max_steps * (1 - params.decay)),
     )
-
-
-def warm_start(
-    model: LanguageModel, train_tokens: Array, tokenizer: CharTokenizer, params: PretrainParams
-) -> None:
-    """Give an untrained model the start and the second losses that its recipe asks for.
-
-    The start from bigrams changes the embedding and the output layer of a modern model. The second
-    losses ask for the rhyme group, and whether a rhyme character comes back.
-
-    Args:
-        model: is changed in place.
-        train_tokens: (n,) ids.
-        tokenizer: its vocabulary.
-        params: the recipe. Its seed decides the random numbers.
-    """
-    if params.initial_weights == "bigrams" and isinstance(model, Qwen3LanguageModel):
-        generator = torch.Generator().manual_seed(params.seed)
-        start_as_bigram_model(model, train_tokens, generator)
-    if params.rhyme_weight > 0:
-        model.second_losses.append(rhyme_loss(tokenizer, params.rhyme_weight))
-    if params.rhyme_distinct_weight > 0:
-        loss = rhyme_distinct_loss(tokenizer, params.rhyme_distinct_weight, BEGIN)
-        model.second_losses.append(loss)
 
 
 def take_fields(model: LanguageModel, tokenizer: CharTokenizer, params: FinetuneParams) -> None:

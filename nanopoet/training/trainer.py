@@ -20,9 +20,6 @@ from nanopoet.common.errors import NanopoetError
 from nanopoet.common.types import Array
 from nanopoet.models.base import LanguageModel
 from nanopoet.models.flops import flops_per_token
-from nanopoet.models.previous_token_heads import add_previous_token_heads
-from nanopoet.models.qwen3 import Qwen3LanguageModel
-from nanopoet.models.registry import make_model
 from nanopoet.ops.cuda_graph import CudaGraph
 from nanopoet.ops.linear import packed
 from nanopoet.param_sections import PretrainParams
@@ -33,32 +30,6 @@ from nanopoet.training.character_features import token_features
 from nanopoet.training.history import StepRecord
 from nanopoet.training.optimizers import lr_factor, make_optimizers
 from nanopoet.training.task import Task
-
-
-def build_model(vocab_size: int, params: PretrainParams) -> LanguageModel:
-    """Make the untrained model of a recipe.
-
-    Args:
-        vocab_size: V, number of token ids.
-        params: the recipe. Its seed decides the weights.
-    """
-    config = {
-        "architecture": params.architecture,
-        "vocab_size": vocab_size,
-        "emb_size": params.emb_size,
-        "block_size": params.block_size,
-        "layer_num": params.layer_num,
-        "head_num": params.head_num,
-        "dropout": params.dropout,
-    }
-    if params.architecture == "modern":
-        config |= {"kv_head_num": params.kv_head_num, "mlp_size": params.mlp_size}
-    generator = torch.Generator().manual_seed(params.seed)
-    model = make_model(config, generator)
-    if params.previous_token_heads and isinstance(model, Qwen3LanguageModel):
-        add_previous_token_heads(model, params.previous_token_heads, generator)
-    model.activation_checkpointing = params.activation_checkpointing
-    return model
 
 
 class Trainer:

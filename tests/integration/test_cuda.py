@@ -15,9 +15,10 @@ from nanopoet.params import load_params
 from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
+from nanopoet.training.pretraining import build_model
 from nanopoet.training.resume import restore_state, save_state
 from nanopoet.training.task import pretraining
-from nanopoet.training.trainer import Trainer, build_model
+from nanopoet.training.trainer import Trainer
 from tests.support.params import CLASSIC, MODERN, SMALL
 
 pytestmark = [

@@ -24,7 +24,7 @@ from nanopoet.prosody.rules import Verse
 from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import BEGIN_ID, SPECIAL_TOKENS, UNKNOWN, CharTokenizer
-from nanopoet.training.trainer import build_model
+from nanopoet.training.pretraining import build_model
 from tests.support.examples import examples
 from tests.support.params import SMALL
 from tests.support.project import DEFAULT_PARAMS

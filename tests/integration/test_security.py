@@ -20,9 +20,10 @@ from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training.history import read_history
+from nanopoet.training.pretraining import build_model
 from nanopoet.training.resume import restore_state
 from nanopoet.training.task import pretraining
-from nanopoet.training.trainer import Trainer, build_model
+from nanopoet.training.trainer import Trainer
 from tests.support.params import SMALL
 from tests.support.poems import make_poems
 from tests.support.project import DEFAULT_PARAMS, Project

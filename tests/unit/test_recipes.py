@@ -6,7 +6,7 @@ import pytest
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.yaml import read_yaml
 from nanopoet.recipes import load_recipe
-from nanopoet.training.trainer import build_model
+from nanopoet.training.pretraining import build_model
 from tests.support.project import DEFAULT_PARAMS, ROOT
 
 RECIPES = list(read_yaml(ROOT / "recipes.yaml"))

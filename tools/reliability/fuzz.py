@@ -39,7 +39,8 @@ with atheris.instrument_imports(include=["nanopoet", "yaml"]):
     from nanopoet.training.history import StepRecord, read_history, write_history
     from nanopoet.training.resume import restore_state, save_state
     from nanopoet.training.task import pretraining
-from nanopoet.training.trainer import Trainer, build_model
+from nanopoet.training.pretraining import build_model
+from nanopoet.training.trainer import Trainer
 from tests.support.params import SMALL
 from tests.support.poems import make_poems
 from tests.support.project import ROOT

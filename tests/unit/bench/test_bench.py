@@ -21,7 +21,7 @@ from nanopoet.params import load_params
 from nanopoet.recipes import load_recipe
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
-from nanopoet.training.trainer import build_model
+from nanopoet.training.pretraining import build_model
 from tests.support.poems import make_poems
 from tests.support.project import DEFAULT_PARAMS, ROOT
 

@@ -12,7 +12,7 @@ from bench import scaling_model
 from bench.speed import VOCAB_SIZE
 from nanopoet.params import load_params
 from nanopoet.recipes import load_recipe
-from nanopoet.training.trainer import build_model
+from nanopoet.training.pretraining import build_model
 from stages.tracking.provenance import digest
 from tests.support.project import DEFAULT_PARAMS, ROOT, Project
 

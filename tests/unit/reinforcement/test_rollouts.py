@@ -18,9 +18,10 @@ from nanopoet.reinforcement.task import reinforcing
 from nanopoet.tokens.batches import Batch
 from nanopoet.tokens.fields import FieldPoems
 from nanopoet.tokens.tokenizer import CONTENT_END_ID, PADDING_ID, CharTokenizer
+from nanopoet.training.pretraining import build_model
 from nanopoet.training.resume import restore_state, save_state
 from nanopoet.training.task import take_fields
-from nanopoet.training.trainer import Trainer, build_model
+from nanopoet.training.trainer import Trainer
 from tests.support.params import SMALL
 from tests.support.poems import SPRING_VIEW, STORK_TOWER, make_poems
 

@@ -31,7 +31,8 @@ from nanopoet.training.resume import broadcast_state, restore_state, save_state
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training.task import pretraining
-from nanopoet.training.trainer import Trainer, build_model
+from nanopoet.training.pretraining import build_model
+from nanopoet.training.trainer import Trainer
 from stages.runner import run
 from tests.support.poems import make_poems
 

@@ -12,7 +12,7 @@ from nanopoet.params import load_params
 from nanopoet.training.feature_adamw import FeatureAdamW
 from nanopoet.training.muon import NS_STEPS, Muon, orthogonal
 from nanopoet.training.optimizers import lr_factor, make_optimizers
-from nanopoet.training.trainer import build_model
+from nanopoet.training.pretraining import build_model
 from tests.support.params import SMALL
 
 

@@ -22,6 +22,7 @@ from nanopoet.params import load_params
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training import resume
+from nanopoet.training.pretraining import make_trainer
 from nanopoet.training.resume import (
     discard_state,
     remove_abandoned_states,
@@ -29,8 +30,7 @@ from nanopoet.training.resume import (
     save_state,
     scratch_folder,
 )
-from nanopoet.training.task import pretraining, warm_start
-from nanopoet.training.trainer import Trainer, build_model
+from nanopoet.training.trainer import Trainer
 from tests.support.params import SMALL
 from tests.support.project import ROOT, Project
 
@@ -47,9 +47,7 @@ def start(write_params: Callable[..., Path], poems: list[Poem]) -> Start:
     tokens = encode_poems(poems, tokenizer, separate=True).tokens
 
     def fresh() -> Trainer:
-        model = build_model(tokenizer.vocab_size, params)
-        warm_start(model, tokens, tokenizer, params)
-        return Trainer(model, pretraining(tokens, tokens, tokenizer, params), tokenizer, params)
+        return make_trainer(tokens, tokens, tokenizer, params)
 
     return fresh
 

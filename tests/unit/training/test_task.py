@@ -14,9 +14,10 @@ from nanopoet.params import finetune_recipe, load_params
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.fields import FieldPoems, encode_request
 from nanopoet.tokens.tokenizer import BEGIN_ID, CONTENT_END_ID, CharTokenizer
+from nanopoet.training.pretraining import build_model, warm_start
 from nanopoet.training.resume import restore_state, save_state, scratch_folder
-from nanopoet.training.task import finetuning, pretraining, take_fields, warm_start
-from nanopoet.training.trainer import Trainer, build_model
+from nanopoet.training.task import finetuning, pretraining, take_fields
+from nanopoet.training.trainer import Trainer
 from tests.support.params import CLASSIC, MODERN, SMALL
 
 POEMS = [

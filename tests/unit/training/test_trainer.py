@@ -15,8 +15,7 @@ from nanopoet.params import load_params
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training.history import StepRecord, read_history, write_history
-from nanopoet.training.task import pretraining, warm_start
-from nanopoet.training.trainer import Trainer, build_model
+from nanopoet.training.pretraining import make_trainer
 from tests.support.params import CLASSIC, MODERN, SMALL
 from tests.support.poems import make_poems
 
@@ -39,13 +38,8 @@ def run(write_params: Callable[..., Path], poems: list[Poem]) -> Train:
             encode_poems(part, tokenizer, separators).tokens
             for part in (poems, make_poems(40, seed=1))
         )
-        model = build_model(tokenizer.vocab_size, params)
-        warm_start(model, train, tokenizer, params)
-        return model, list(
-            Trainer(
-                model, pretraining(train, val[:val_length], tokenizer, params), tokenizer, params
-            )
-        )
+        trainer = make_trainer(train, val[:val_length], tokenizer, params)
+        return trainer.model, list(trainer)
 
     return go
 
