@@ -43,12 +43,17 @@ def evaluate_asking(stage: str, params: Params, folder: Path, samples: Path, ask
         form.style: [text for text in texts if regular_style(text) == form.style][:count]
         for form in FORMS.values()
     }
-    judged = {name: judge(each, train) for name, each in (("model", poems), ("human", people))}
-    figures["verse"] = {"model": verse_figures(judged["model"].pop(""), corpus)}
-    figures["asked"] = {name: asked_figures(each, corpus) for name, each in judged.items()}
+    sources = {"model": poems, "human": people}
+    by_source = {(name, style): each[style] for name, each in sources.items() for style in each}
+    judged = judge(by_source, train)
+    figures["verse"] = {"model": verse_figures(judged["model", ""], corpus)}
+    figures["asked"] = {
+        name: asked_figures({style: judged[name, style] for style in people}, corpus)
+        for name in sources
+    }
 
     write_json(f"metrics/{stage}.json", figures)
-    write_json(asked, {"model": poems, "human": people})
+    write_json(asked, sources)
     write_text(samples, "\n\n".join(map(as_lines, poems[""])) + "\n")
     mean = figures["asked"]["model"]["mean"]
     # A model that writes no regular poem leaves the other shares without an answer.

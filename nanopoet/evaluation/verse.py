@@ -1,10 +1,10 @@
 """Measures of written poems: rules of verse kept, variety, and text copied from training poems."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.tokenizer import CharTokenizer
 
 _STYLES_SHOWN = 10
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ class JudgedPoem:
 
 
 def judge(
-    sources: Mapping[str, Sequence[str]], train: Sequence[Poem]
-) -> dict[str, list[JudgedPoem]]:
-    """Judge the texts of several sources.
+    sources: Mapping[Name, Sequence[str]], train: Sequence[Poem]
+) -> dict[Name, list[JudgedPoem]]:
+    """Judge the texts of several sources, all at once: to look up copies takes long to prepare.
 
     Args:
         sources: name → texts.
