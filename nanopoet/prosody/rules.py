@@ -63,12 +63,13 @@ class Verse:
         if form is None:
             return cls(text, lines, None, None, None, None, (), (), (), None, repeated)
         ends = rhyme_characters(lines)
+        rhyme_tones = tones(ends[0])
         return cls(
             text,
             lines,
             form,
             rhyme=share_a_group(ends),
-            rhyme_level=LEVEL in tones(ends[0]) if tones(ends[0]) else None,
+            rhyme_level=LEVEL in rhyme_tones if rhyme_tones else None,
             rhyme_distinct=len({lines[0][-1], *ends}) == 1 + len(ends),
             alternate=tuple(map(alternates, lines)),
             oppose=tuple(map(opposes, lines[::2], lines[1::2])),
