@@ -16,7 +16,6 @@ from torch.utils.checkpoint import checkpoint
 from nanopoet.models.generate import NextTokenModel, generate
 from nanopoet.models.kv_cache import KVCache
 from nanopoet.models.kv_pool import Cache
-from nanopoet.ops.class_loss import SecondLoss
 from nanopoet.ops.cross_entropy import (
     EAGER_KERNELS,
     Kernels,
@@ -25,6 +24,7 @@ from nanopoet.ops.cross_entropy import (
     sum_transposed,
     token_cross_entropy,
 )
+from nanopoet.ops.second_loss import SecondLoss
 from nanopoet.tokens.tokenizer import BEGIN_ID, CONTENT_END_ID, PADDING_ID
 
 

@@ -1,7 +1,7 @@
 """Cross-entropy of an output layer, a few rows at a time.
 
-The logits of a batch are its largest tensor by far. For 64 × 256 tokens and 11,868 characters they
-take 778 MB in fp32. Nothing needs all of them at once.
+The logits of a batch are its largest tensor by far. At 64 × 256 places, with 11,868 tokens in the
+vocabulary, they take 778 MB in fp32. Nothing needs all of them at once.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanopoet.ops.class_loss import SecondRows
 from nanopoet.ops.matmul import product
+from nanopoet.ops.second_loss import SecondRows
 
 
 def softmax_gradient(
@@ -27,11 +27,11 @@ def softmax_gradient(
         logits: (R, V).
         targets: (R,) ids.
         scale: (R, 1) weight of each row's loss in the total.
-        second_rows: for each second loss, what it asks for in all R rows.
+        second_rows: for each second loss, what it asks for in all R rows; without `at`.
 
     Returns:
-        losses (R,), fp32, in nats, unscaled; gradient of the scaled total by the logits, (R, V),
-        in the dtype of the logits.
+        losses (R,), fp32, in nats, unscaled, without the second losses; gradient of the scaled
+        total, with the second losses, by the logits, (R, V), in the dtype of the logits.
     """
     x, at = logits.float(), targets[:, None]
     largest = x.amax(dim=1, keepdim=True)
@@ -45,7 +45,8 @@ def softmax_gradient(
         if rows.tokens is None:
             gradient += (each.members * scale).to(logits.dtype)
             continue
-        # The target stands in for what is no member, so that no two differ at one place.
+        # What is no member goes to the target's column, which is overwritten below. So an id that
+        # is listed twice does no harm.
         members = torch.where(rows.members, rows.tokens, at)
         changed = gradient.gather(1, members) + each.members * scale
         gradient.scatter_(1, members, changed.to(logits.dtype))
@@ -59,7 +60,7 @@ def second_gradient(logits: Tensor, rows: SecondRows, scale: Tensor) -> Tensor:
 
     Args:
         logits: (N, V).
-        rows: what the loss asks for, and in which R of the N rows.
+        rows: what the loss asks for, and in which R of the N rows; with `at`.
         scale: (N, 1) weight of each row's loss in the total.
 
     Returns:
@@ -79,7 +80,7 @@ class _SecondFactors(NamedTuple):
     """The gradient of a second loss by the logits, for R rows of probabilities p.
 
     With P the probability of all right tokens and w the weight, it is w p (1 − 1/P) for a right
-    token and w p for any other.
+    token and w p for any other. P counts as 1e-6 at least.
 
     Attributes:
         right: (R, 1) factor of p for a right token.

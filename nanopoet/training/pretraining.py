@@ -18,7 +18,7 @@ from nanopoet.training.trainer import Trainer
 def make_trainer(
     train_tokens: Array, val_tokens: Array, tokenizer: CharTokenizer, params: PretrainParams
 ) -> Trainer:
-    """Make the training of a new model by a recipe.
+    """Build the trainer of a new model by a recipe.
 
     Args:
         train_tokens: (n,) ids; more than `block_size` of them.
@@ -27,7 +27,7 @@ def make_trainer(
         params: the recipe.
 
     Raises:
-        NanopoetError: a part is too short, or the device is missing.
+        NanopoetError: the training or validation part is too short, or the device is missing.
     """
     model = build_model(tokenizer.vocab_size, params)
     warm_start(model, train_tokens, tokenizer, params)

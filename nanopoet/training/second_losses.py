@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from nanopoet.common.text import LINE_ENDS, PAUSES, SENTENCE_ENDS, SILENT
-from nanopoet.ops.class_loss import ClassLoss, ContextLoss, ListLoss
+from nanopoet.ops.second_loss import ClassLoss, ContextLoss, ListLoss
 from nanopoet.prosody.rhyme import groups
 from nanopoet.tokens.tokenizer import (
     BEGIN_ID,
@@ -20,14 +20,14 @@ from nanopoet.tokens.tokenizer import (
 
 
 def shape_loss(tokenizer: CharTokenizer, weight: float) -> ListLoss:
-    """Return the loss that asks whether a character, which mark, or the end comes next."""
+    """Return the loss that asks whether a line ends, with which mark, or the poem."""
     return ListLoss([*_known(tokenizer, LINE_ENDS), CONTENT_END_ID], weight)
 
 
 def rhyme_loss(tokenizer: CharTokenizer, weight: float) -> ClassLoss:
     """Return the loss that asks for the rhyme group of a character before the end of a sentence.
 
-    There the even lines end. A character of several groups is right for each of them. Tokens
+    Even lines end there. A character of several groups is right for each of them. Tokens
     without a group are right for one another.
     """
     own = [frozenset[str]()] * len(SPECIAL_TOKENS) + [groups(c) for c in tokenizer.characters]
@@ -45,7 +45,7 @@ def title_loss(tokenizer: CharTokenizer, weight: float) -> ContextLoss:
 
 
 def repeat_loss(tokenizer: CharTokenizer, weight: float) -> ContextLoss:
-    """Return the loss that asks whether a character comes next that the content has before."""
+    """Return the loss that asks whether a character comes next that the poem has already."""
     return _context_loss(tokenizer, CONTENT, CONTENT_END, weight)
 
 
@@ -71,7 +71,7 @@ def _context_loss(
     before: Sequence[int] | None = None,
     seen_before: Sequence[int] | None = None,
 ) -> ContextLoss:
-    """Return the loss that asks for characters of a piece; marks are no characters."""
+    """Return the loss that asks for a character of a piece; marks are no characters."""
     counted = torch.ones(tokenizer.vocab_size, dtype=torch.bool)
     counted[: len(SPECIAL_TOKENS)] = False
     counted[_known(tokenizer, LINE_ENDS + PAUSES + SILENT)] = False

@@ -7,7 +7,7 @@ import torch
 
 from nanopoet.common.types import Array
 from nanopoet.models.base import LanguageModel
-from nanopoet.ops.class_loss import SecondLoss
+from nanopoet.ops.second_loss import SecondLoss
 from nanopoet.param_sections import FinetuneParams, PretrainParams, RequestParams
 from nanopoet.tokens.batches import Batches, WindowBatches, check_length, even_windows
 from nanopoet.tokens.fields import FieldBatches, FieldPoems, encode_request, field_windows

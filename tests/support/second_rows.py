@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nanopoet.ops.class_loss import SecondRows
+from nanopoet.ops.second_loss import SecondRows
 
 
 def right_tokens(rows: SecondRows, vocab_size: int) -> Tensor:

@@ -4,12 +4,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanopoet.ops import cross_entropy
-from nanopoet.ops.class_loss import SecondRows
 from nanopoet.ops.cross_entropy import (
     linear_cross_entropy,
     softmax_gradient,
     token_cross_entropy,
 )
+from nanopoet.ops.second_loss import SecondRows
 from tests.support.second_rows import right_tokens
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from nanopoet.ops.class_loss import SecondRows
+from nanopoet.ops.second_loss import SecondRows
 from nanopoet.tokens.fields import encode_request
 from nanopoet.tokens.tokenizer import BEGIN, BEGIN_ID, CONTENT, CONTENT_END_ID, CharTokenizer
 from nanopoet.training.second_losses import (

@@ -1,7 +1,7 @@
-"""Second losses: that the next token is of the right kind.
+"""Second losses beside the cross-entropy.
 
-Such a loss is −log of the probability that all right tokens have together. The true probabilities
-minimise it, as they minimise the cross-entropy.
+Each is −log of the probability that all right tokens have together. The true probabilities minimise
+it, as they minimise the cross-entropy.
 """
 
 from abc import abstractmethod
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 
 
 class SecondRows(NamedTuple):
-    """Places of a batch of N in which a second loss counts, and what it asks for there.
+    """What a second loss asks for at R of the N places of a batch.
 
-    The right tokens of a place are its members, or all others.
+    The right tokens of a place are its members if `inside` is true there, else all others.
 
     Attributes:
         tokens: (R, K) ids among which the members are; None for all V.
         members: (R, K) which of them are members; no id twice.
         inside: (R,) whether the members are the right tokens.
         weights: (R,) of the loss.
-        at: (R,) the places, in their order; None for all N.
+        at: (R,) the places, ascending; None for all N.
     """
 
     tokens: Tensor | None
@@ -135,18 +135,18 @@ class ListLoss(SecondLoss):
 
 
 class ContextLoss(SecondLoss):
-    """Asks whether the next token is one of those that stand in a piece of the same text before.
+    """Asks whether the next token has occurred before in a piece of the same text.
 
-    It counts where such tokens are.
+    A piece is the title, for example. The loss is 0 where the piece has no token so far.
 
     Args:
         begin: id of the token before the piece.
         end: id of the token after it.
         text_begin: id of the token that begins a text.
-        counted: (V,) whether a token is looked for; not so `text_begin`.
+        counted: (V,) whether a token can be a member; `text_begin` cannot.
         weight: see `SecondLoss`.
         before: see `SecondLoss`.
-        seen_before: ids. Tokens that come before one of these are looked for; with None, all are.
+        seen_before: ids. Only tokens that come before one of these are members; with None, all.
     """
 
     counted: Tensor

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nanopoet.ops.class_loss import ClassLoss, ContextLoss, ListLoss
+from nanopoet.ops.second_loss import ClassLoss, ContextLoss, ListLoss
 from tests.support.second_rows import right_tokens
 
 BEGIN, OPEN, CLOSE = range(3)
