@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 
 class SecondRows(NamedTuple):
-    """What a second loss asks for at R of the N places of a batch.
+    """The right tokens of a second loss at R of the N places of a batch.
 
-    The right tokens of a place are its members if `inside` is true there, else all others.
+    At a place they are its members if `inside` is true there, else all others.
 
     Attributes:
         tokens: (R, K) ids among which the members are; None for all V.

@@ -1,4 +1,4 @@
-"""What a second loss asks for, written out for the whole vocabulary."""
+"""The right tokens of a second loss, over the whole vocabulary."""
 
 import torch
 from torch import Tensor

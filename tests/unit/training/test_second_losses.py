@@ -18,7 +18,7 @@ TOKENIZER = CharTokenizer.from_characters("春，。樓流看寒𠮷")
 
 
 ANY = "".join(TOKENIZER.decode(range(TOKENIZER.vocab_size)))
-"""What is right where a loss asks for nothing."""
+"""All tokens: those that are right where a loss asks for nothing."""
 
 
 def _right(rows: SecondRows) -> list[str]:
