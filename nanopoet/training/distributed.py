@@ -215,7 +215,10 @@ def data_parallel(model: LanguageModel) -> nn.Module:
     if world_size() == 1:
         return loss
     with peers():
-        ddp = DistributedDataParallel(loss, gradient_as_bucket_view=True)
+        # Buffers are constant tables. Those of second losses go away during a training.
+        ddp = DistributedDataParallel(
+            loss, forward_sync_buffers=False, gradient_as_bucket_view=True
+        )
     _kept.append(ddp)
     return ddp
 

@@ -20,10 +20,8 @@ from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training.history import read_history
-from nanopoet.training.pretraining import build_model
+from nanopoet.training.pretraining import build_model, make_trainer
 from nanopoet.training.resume import restore_state
-from nanopoet.training.task import pretraining
-from nanopoet.training.trainer import Trainer
 from tests.support.params import SMALL
 from tests.support.poems import make_poems
 from tests.support.project import DEFAULT_PARAMS, Project
@@ -128,12 +126,7 @@ def test_a_pickle_among_the_states_of_a_training_is_passed_over(
     digest = hashlib.sha256((scratch / "bomb").read_bytes()).hexdigest()
     shutil.move(scratch / "bomb", scratch / f"step_00000003.{digest}.safetensors")
     tokenizer, params = CharTokenizer.load(folder / "poet/vocab.json"), _recipe()
-    trainer = Trainer(
-        build_model(tokenizer.vocab_size, params),
-        pretraining(tokens, tokens, tokenizer, params),
-        tokenizer,
-        params,
-    )
+    trainer = make_trainer(tokens, tokens, tokenizer, params)
     assert restore_state(scratch, trainer) is None
     assert trainer.step == 0
     assert not sign.exists()

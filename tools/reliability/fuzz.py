@@ -38,8 +38,7 @@ with atheris.instrument_imports(include=["nanopoet", "yaml"]):
     from nanopoet.tokens.tokenizer import CharTokenizer
     from nanopoet.training.history import StepRecord, read_history, write_history
     from nanopoet.training.resume import restore_state, save_state
-    from nanopoet.training.task import pretraining
-from nanopoet.training.pretraining import build_model
+from nanopoet.training.pretraining import make_trainer
 from nanopoet.training.trainer import Trainer
 from tests.support.params import SMALL
 from tests.support.poems import make_poems
@@ -52,12 +51,7 @@ RECIPE = load_params(ROOT / "params.yaml").pretrain.model_copy(update=SMALL["pre
 
 def _trainer() -> Trainer:
     tokens = encode_poems(POEMS, TOKENIZER, separate=True).tokens
-    return Trainer(
-        build_model(TOKENIZER.vocab_size, RECIPE),
-        pretraining(tokens, tokens, TOKENIZER, RECIPE),
-        TOKENIZER,
-        RECIPE,
-    )
+    return make_trainer(tokens, tokens, TOKENIZER, RECIPE)
 
 
 @cache

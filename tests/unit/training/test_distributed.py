@@ -30,9 +30,7 @@ from nanopoet.params import load_params
 from nanopoet.training.resume import broadcast_state, restore_state, save_state
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
-from nanopoet.training.task import pretraining
-from nanopoet.training.pretraining import build_model
-from nanopoet.training.trainer import Trainer
+from nanopoet.training.pretraining import make_trainer
 from stages.runner import run
 from tests.support.poems import make_poems
 
@@ -45,8 +43,7 @@ def main():
         poems, params = make_poems(), load_params().pretrain
         tokenizer = CharTokenizer(poems)
         tokens = encode_poems(poems, tokenizer, separate=True).tokens
-        model = build_model(tokenizer.vocab_size, params)
-        trainer = Trainer(model, pretraining(tokens, tokens, tokenizer, params), tokenizer, params)
+        trainer = make_trainer(tokens, tokens, tokenizer, params)
         scratch, first = Path("scratch"), distributed.rank() == 0
         scratch.mkdir(exist_ok=True)
         if first:
@@ -61,7 +58,7 @@ def main():
             ):
                 os.kill(os.getpid(), signal.SIGKILL)
         digest = hashlib.sha256()
-        for parameter in model.parameters():
+        for parameter in trainer.model.parameters():
             digest.update(parameter.detach().numpy().tobytes())
         figures = [[r.loss_train, r.grad_norm, r.loss_val or 0.0] for r in trainer.records]
         result = {"digest": digest.hexdigest(), "records": figures}
