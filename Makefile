@@ -40,7 +40,7 @@ reinforce: $(READY) ## then teach it the rules of verse: form, rhyme, tones
 	@dvc repro report_reinforced
 	@python -m tools.summary reinforce
 
-reader: $(READY) ## then train a strong reader once, and let it read all poems (an hour)
+reader: $(READY) ## then train a strong reader once, and let it read all poems (one to two hours)
 	@python -m nanopoet.params
 	@python -m tools.repair_dvc
 	@python -m tools.reader
