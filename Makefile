@@ -48,7 +48,7 @@ reader: $(READY) ## then train a strong reader once, and let it read all poems (
 
 run: $(READY) ## run a recipe beside the default: make run RECIPE=notebook
 	@python -m tools.repair_dvc
-	@python -m tools.run_recipe $(RECIPE) $(addprefix --seeds=,$(SEEDS))
+	@python -m tools.run_recipe $(RECIPE) $(if $(SEEDS),'--seeds=$(SEEDS)')
 
 apply: $(READY) ## bring an experiment into the workspace: make apply EXPERIMENT=lr-12
 	@python -m tools.apply_experiment $(EXPERIMENT)

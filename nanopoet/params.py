@@ -1,9 +1,9 @@
 """Reading of params.yaml: types and limits of each parameter, and conflicts between parameters."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -76,18 +76,25 @@ def _explain(problem: ErrorDetails) -> str:
     if problem["type"] == "missing":
         return f"{name} is missing; add it (git's version of the file has a default)"
     if problem["type"] == "extra_forbidden":
-        siblings = Params.model_fields
-        if len(names) > 1:
-            section = siblings[names[0]].annotation
-            assert isinstance(section, type) and issubclass(section, BaseModel)
-            siblings = section.model_fields
-        return f"{name} is unknown; known here: {', '.join(siblings)}; rename or remove it"
+        known = ", ".join(_section_of(names).model_fields)
+        return f"{name} is unknown; known here: {known}; rename or remove it"
     value = repr(problem["input"])
     value = value if len(value) <= 80 else value[:77] + "..."
     rule = problem["msg"].removeprefix("Input ").removeprefix("String ")
     if problem["type"] == "model_type":
         rule = "should be a mapping of parameter names to values"
     return f"{name} = {value} is not allowed: it {rule}; change it"
+
+
+def _section_of(names: Sequence[str]) -> type[BaseModel]:
+    """Return the section, or the part of one, in which the last of nested names stands."""
+    section: Any = Params
+    for name in names[:-1]:
+        if not name.isdigit():  # the place in a list
+            section = section.model_fields[name].annotation
+        section = next(iter(get_args(section)), section)  # what a list holds
+    assert isinstance(section, type) and issubclass(section, BaseModel)
+    return section
 
 
 def _conflicts(params: Params) -> Iterator[str]:
@@ -138,5 +145,5 @@ def _conflicts(params: Params) -> Iterator[str]:
 if __name__ == "__main__":
     try:
         load_params()
-    except NanopoetError as error:
+    except (NanopoetError, OSError) as error:
         raise SystemExit(f"error: {error}") from None

@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
+        if sys.stdout is None:  # closed, as by `>&-`
+            raise NanopoetError("standard output is closed; open it")
         run: Callable[[argparse.Namespace], None] = args.run
         run(args)
         sys.stdout.flush()
@@ -178,6 +180,8 @@ def _say_which(folder: str) -> None:
 def _read_prompt(prompt: str) -> list[str]:
     if prompt != "-":
         return [prompt]
+    if sys.stdin is None:  # closed, as by `<&-`
+        raise NanopoetError("standard input is closed: give it beginnings, one a line")
     try:
         lines = sys.stdin.buffer.read().decode("utf-8-sig").split("\n")
     except UnicodeDecodeError:

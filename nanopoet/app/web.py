@@ -46,7 +46,8 @@ def make_app(writer: Writer, names: Collection[str]) -> Starlette:
     async def write(request: Request) -> Response:
         # A browser lets a page elsewhere send this type only if this server allows it, and it
         # does not (https://developer.mozilla.org/docs/Web/HTTP/Guides/CORS).
-        if request.headers.get("content-type", "").split(";")[0] != "application/json":
+        kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+        if kind != "application/json":
             raise HTTPException(415, "the body must be application/json")
         wanted = PoemRequest.read(await read_body(request))
         return BoundedStream(lines(wanted), places, "application/x-ndjson")

@@ -122,9 +122,9 @@ def find_group(name: str, groups: Iterable[str]) -> str:
     )
 
 
-def _simplified_each(names: Iterable[str]) -> list[str]:
+def _simplified_each(names: Collection[str]) -> list[str]:
     """Convert names to simplified characters, all in one call of OpenCC."""
-    return simplified("\n".join(names)).split("\n")
+    return simplified("\n".join(names)).split("\n") if names else []
 
 
 def _by_key(names: Collection[str]) -> dict[str, str]:
@@ -144,6 +144,8 @@ class _Proposal(NamedTuple):
 
 def _nearest(name: str, spelled: Mapping[str, str]) -> _Proposal:
     """Propose the names that are most alike."""
+    if not spelled:
+        return _Proposal("there is no other to propose", "也没有别的可选")
     found = process.extract(
         simplified(name), list(spelled), scorer=fuzz.ratio, limit=_NEAREST, score_cutoff=1
     )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.models.sampling import Options
@@ -12,6 +12,14 @@ MOST_KEYWORDS = 6
 """Largest number of keywords. Each keyword doubles the number of states."""
 LONGEST = 300
 """Largest number of characters of a text in a request; the longest tune has 240."""
+
+
+def _joined(word: Any) -> Any:
+    return "".join(word.split()) if isinstance(word, str) else word
+
+
+Keyword = Annotated[str, Field(min_length=1, max_length=20), BeforeValidator(_joined)]
+"""A word without spaces."""
 
 
 class Request(Options):
@@ -53,7 +61,7 @@ class Request(Options):
         title="藏头",
         description="the first characters of the lines, ？ for a free one",
     )
-    keywords: tuple[Annotated[str, Field(min_length=1, max_length=20)], ...] = Field(
+    keywords: tuple[Keyword, ...] = Field(
         default=(),
         max_length=MOST_KEYWORDS,
         strict=False,
@@ -78,7 +86,7 @@ class Request(Options):
         """Leave out spaces. A new line ends a line of the poem, and stays."""
         if isinstance(value, str):
             return "\n".join("".join(line.split()) for line in value.split("\n")).strip("\n")
-        return tuple(map("".join, map(str.split, value))) if isinstance(value, tuple) else value
+        return value
 
     @classmethod
     def _refusal(cls, problem: dict[str, Any]) -> NanopoetError:
@@ -87,8 +95,10 @@ class Request(Options):
         if problem["type"] not in ("string_too_long", "too_long") or name not in cls.model_fields:
             return error
         most = problem["ctx"]["max_length"]
-        unit = "个" if problem["type"] == "too_long" else "个字"
-        return RefusedError(str(error), f"{chinese_name(name)}太长：最多 {most} {unit}")
+        limit = (
+            f"太多：最多 {most} 个" if problem["type"] == "too_long" else f"太长：最多 {most} 个字"
+        )
+        return RefusedError(str(error), f"{chinese_name(name)}{limit}")
 
 
 def chinese_name(field: str) -> str:

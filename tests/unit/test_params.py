@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +30,16 @@ def _edited(tmp_path: Path, old: str, new: str) -> Path:
         ("lr: {lr}", "lr:", "pretrain.lr = None is not allowed: it should be a valid number"),
         ("lr: {lr}", "lrr: 3e-4", "pretrain.lrr is unknown; known here: architecture, emb_size"),
         ("  lr: {lr}\n", "", "pretrain.lr is missing; add it"),
+        (
+            "    rhyme_level: 2.0",
+            "    rhymes: 2.0",
+            "reinforce.penalties.rhymes is unknown; known here: form, rhyme, rhyme_level",
+        ),
+        (
+            "style: 七言绝句, title: 月夜",
+            "style: 七言绝句, name: 月夜",
+            "_requests.0.name is unknown; known here: author, style, title;",
+        ),
         ("dropout: 0.0", "dropout: 1.0", "pretrain.dropout = 1.0 is not allowed: it should be le"),
         ("dropout: 0.0", "dropout: true", "pretrain.dropout = True is not allowed"),
         (
@@ -110,6 +122,16 @@ def test_a_file_that_is_not_a_mapping_is_refused(tmp_path: Path, raw: bytes) -> 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(NanopoetError, match="no such file"):
         load_params(tmp_path / "params.yaml")
+
+
+def test_the_first_check_of_make_repro_names_what_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").mkdir()
+    command = [sys.executable, "-m", "nanopoet.params"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "params.yaml" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_number_in_scientific_notation_is_a_number(

@@ -115,6 +115,16 @@ def test_prompts_come_from_a_pipe(
     assert capsys.readouterr().err == expected
 
 
+@pytest.mark.parametrize(("stream", "name"), [("stdin", "input"), ("stdout", "output")])
+def test_a_closed_stream_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stream: str, name: str
+) -> None:
+    """Python has None in its place."""
+    monkeypatch.setattr(sys, stream, None)
+    assert main(["write", "-"]) == 1
+    assert f"error: nanopoet write: standard {name} is closed" in capsys.readouterr().err
+
+
 def test_it_names_the_characters_that_the_model_lacks(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

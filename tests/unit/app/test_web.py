@@ -265,6 +265,8 @@ def test_names_are_found_by_a_part_in_either_script(address: str) -> None:
 def test_other_pages_cannot_ask(scripted_address: str) -> None:
     status, [answer] = ask(scripted_address, {}, **{"Content-Type": "text/plain"})
     assert (status, answer) == (415, {"error": "the body must be application/json"})
+    kind = "APPLICATION/JSON ; charset=utf-8"
+    assert ask(scripted_address, {}, **{"Content-Type": kind})[0] == 200
     with pytest.raises(urllib.error.HTTPError, match="400") as refused:
         urllib.request.urlopen(  # noqa: S310
             urllib.request.Request(scripted_address, headers={"Host": "a.example"})  # noqa: S310

@@ -184,7 +184,7 @@ def test_a_refusal_is_shown() -> None:
         page.get_by_label("藏头").fill("")
         page.get_by_label("必含词语").fill("山 水 月 春 花 秋 夜")  # more than a field can limit
         page.get_by_role("button", name="写诗").click()
-        page.get_by_text("必含词语太长：最多 6 个").wait_for()
+        page.get_by_text("必含词语太多：最多 6 个").wait_for()
         assert not re.search("[A-Za-z]", status.inner_text())
 
 

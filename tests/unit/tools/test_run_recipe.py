@@ -1,6 +1,7 @@
 """The command that `make run` hands to DVC."""
 
 import os
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +131,13 @@ def test_a_recipe_runs_once_for_each_seed(
 def test_a_seed_that_is_no_number_is_named(text: str) -> None:
     with pytest.raises(NanopoetError, match=r"SEEDS = .* is not allowed: numbers"):
         read_seeds(text)
+
+
+def test_make_hands_over_all_seeds_at_once() -> None:
+    """With a space between them, the tool refuses them; each by itself would replace the last."""
+    make = ["make", "-n", "run", "RECIPE=notebook", "SEEDS=1, 2 3"]
+    shown = subprocess.run(make, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout
+    assert shlex.split(shown.splitlines()[-1])[-1] == "--seeds=1, 2 3"
 
 
 @pytest.mark.usefixtures("here")

@@ -9,10 +9,13 @@ import pytest
 
 import nanopoet.writing
 from nanopoet.common.errors import NanopoetError
+from nanopoet.corpus.poems import Poem
+from nanopoet.writing.catalogue import Catalogue
 from nanopoet.writing.refused import RefusedError
 from nanopoet.writing.request import LONGEST, Request
+from nanopoet.writing.resolve import resolve
 from tests.support.poems import QUIET_NIGHT as QUIET
-from tests.support.requests import plan
+from tests.support.requests import TOKENIZER, plan
 
 REFUSALS: list[tuple[dict[str, Any], str, str]] = [
     (
@@ -235,11 +238,19 @@ def test_a_pretrained_model_takes_no_fields(
     assert chinese in caught.value.chinese
 
 
+@pytest.mark.parametrize("values", [{"author": "李白"}, {"form": "浣溪沙"}, {"form": "x"}])
+def test_poems_without_authors_and_tunes_have_no_names_to_propose(values: dict[str, str]) -> None:
+    """Only `content` is needed in a corpus."""
+    catalogue = Catalogue.of([Poem(content="長風。", title="", author="", style="")])
+    with pytest.raises(RefusedError, match=r"is by 李白: there is no other|nor a known tune"):
+        resolve(Request.read(values), TOKENIZER, catalogue)
+
+
 @pytest.mark.parametrize(
     ("values", "chinese"),
     [
         ({"title": "山" * 101}, "题目太长：最多 100 个字"),
-        ({"keywords": ["山"] * 7}, "必含词语太长：最多 6 个"),
+        ({"keywords": ["山"] * 7}, "必含词语太多：最多 6 个"),
         ({"keywords": ["山" * 21]}, "必含词语太长：最多 20 个字"),
     ],
 )
@@ -257,6 +268,7 @@ def test_what_the_page_can_make_too_long_is_refused_in_chinese_too(
         ({"tone": "平"}, "'tone' is unknown: known are form"),
         ({"form": 1}, "form = 1 is not allowed: input should be a valid string"),
         ({"keywords": [""]}, "keywords = '' is not allowed"),
+        ({"keywords": ["山", " \u3000\n"]}, "is not allowed: string should have at least 1 char"),
         ({"opening": "山" * (LONGEST + 1)}, "is not allowed: string should have at most 300"),
         (b"{", "the request is not JSON"),
         (b"[]", "the request must be an object"),
