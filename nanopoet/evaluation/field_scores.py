@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from nanopoet.common.device import Precision, autocast
 from nanopoet.common.types import Array
-from nanopoet.evaluation.scoring import scoring_windows, target_nats
+from nanopoet.evaluation.scoring import score_targets, scoring_windows
 from nanopoet.models.base import LanguageModel
 from nanopoet.ops.linear import packed
 from nanopoet.tokens.fields import FIELDS, FieldPoems
@@ -57,7 +57,7 @@ def score_contents(
             targets, counts = ids[:, 1:], counts[:, 1:]
             with autocast(device, precision):
                 hidden = model.hidden(torch.from_numpy(ids[:, :-1]).to(device))  # (B, T, C)
-                scores = target_nats(
+                scores, _, _ = score_targets(
                     hidden[torch.from_numpy(counts).to(device)],
                     torch.from_numpy(targets[counts]).to(device),
                     model.lm_head,

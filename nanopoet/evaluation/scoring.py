@@ -144,25 +144,13 @@ def score_targets(
     x: Tensor, targets: Tensor, lm_head: torch.nn.Module
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Score (R,) target ids after (R, C) hidden states: nats, ranks, confidence, each (R,)."""
+    rows = _CPU_ROWS if x.device.type == "cpu" else _GPU_ROWS
     parts = []
-    for log_p, own in _log_probabilities(x, targets, lm_head):
+    for start in range(0, len(x), rows):
+        # One pass over memory, where maximum, exponential and sum would be four.
+        log_p = F.log_softmax(lm_head(x[start : start + rows]), dim=1, dtype=torch.float32)
+        own = log_p.gather(1, targets[start : start + rows, None])
         ranks = torch.gt(log_p, own, out=torch.empty_like(log_p)).sum(dim=1)
         parts.append((-own[:, 0], ranks.int(), log_p.amax(dim=1).exp()))
     nats, ranks, confidence = (torch.cat(column) for column in zip(*parts, strict=True))
     return nats, ranks, confidence
-
-
-def target_nats(x: Tensor, targets: Tensor, lm_head: torch.nn.Module) -> Tensor:
-    """Compute the nats alone of (R,) target ids after (R, C) hidden states, (R,)."""
-    return torch.cat([-own[:, 0] for _, own in _log_probabilities(x, targets, lm_head)])
-
-
-def _log_probabilities(
-    x: Tensor, targets: Tensor, lm_head: torch.nn.Module
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the log probabilities of all ids, (S, V), and of the targets, (S, 1), in fp32."""
-    rows = _CPU_ROWS if x.device.type == "cpu" else _GPU_ROWS
-    for start in range(0, len(x), rows):
-        # One pass over memory, where maximum, exponential and sum would be four.
-        log_p = F.log_softmax(lm_head(x[start : start + rows]), dim=1, dtype=torch.float32)
-        yield log_p, log_p.gather(1, targets[start : start + rows, None])
