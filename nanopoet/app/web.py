@@ -6,6 +6,8 @@ GET /authors?search=    authors whose names contain the text, as a JSON list of 
 GET /tunes?search=      tunes likewise
 """
 
+import logging
+import socket
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
@@ -114,6 +116,13 @@ def _search_routes(writer: Writer) -> list[Route]:
     return [route("/authors", writer.catalogue.authors), route("/tunes", tunes)]
 
 
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # It cuts off the poems that are being written, and would log each as an error.
+        logging.getLogger("uvicorn.error").disabled = True
+        await super().shutdown(sockets)
+
+
 def serve(writer: Writer, host: str, port: int, names: Collection[str]) -> None:
     """Serve the page until Ctrl-C.
 
@@ -133,4 +142,4 @@ def serve(writer: Writer, host: str, port: int, names: Collection[str]) -> None:
             make_app(writer, names), log_level="warning", timeout_graceful_shutdown=1
         )
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+            _Server(config).run(sockets=[listening])

@@ -2,8 +2,11 @@
 
 import json
 import select
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -19,6 +22,7 @@ import pytest
 from starlette.types import Message
 
 from nanopoet.app.access import MOST_REQUESTS, BoundedStream
+from tests.support.project import ROOT
 from tests.support.web import POEM, Scripted, ask, served
 
 pytestmark = pytest.mark.process
@@ -206,3 +210,26 @@ def _stands_still(writer: Scripted) -> bool:
     before = writer.written
     time.sleep(0.2)
     return writer.written == before
+
+
+def test_ctrl_c_in_the_middle_of_a_poem_ends_it_quietly() -> None:
+    script = "writer = Scripted(POEM * 10_000); serve(writer, '127.0.0.1', 0, ())"
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"from nanopoet.app.web import serve; from tests.support.web import *; {script}",
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout
+        address = process.stdout.readline().split()[1]
+        with posting(address, b"{}") as connection:
+            assert connection.recv(12) == b"HTTP/1.1 200"
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
