@@ -14,20 +14,19 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from nanopoet.common.errors import NanopoetError
-from nanopoet.models.sampling import Sampling
 from nanopoet.prosody.annotate import mark
 from nanopoet.prosody.forms import FORMS, style_of
 from nanopoet.prosody.rules import Verse
 from nanopoet.writing.catalogue import Catalogue
 from nanopoet.writing.names import find_form, find_tune
 from nanopoet.writing.refused import BilingualError
-from nanopoet.writing.request import Request
+from nanopoet.writing.request import Request, SampledRequest
 from nanopoet.writing.write import Progress
 
 Event = dict[str, Any]
 
 
-class PoemRequest(Sampling, Request):
+class PoemRequest(SampledRequest):
     """A request for poems: what they shall be, and how to sample them."""
 
     count: int = Field(default=1, ge=1, le=10, description="poems to write")
@@ -46,15 +45,6 @@ class PoemRequest(Sampling, Request):
         if named.get("form", "") is None:
             del named["form"]
         return named
-
-    def wishes(self) -> Request:
-        """Return what the poems shall be."""
-        return Request(**{name: getattr(self, name) for name in Request.model_fields})
-
-    def sampling_of_one(self) -> Sampling:
-        """Return how to sample a single poem."""
-        values = {name: getattr(self, name) for name in Sampling.model_fields}
-        return Sampling(**values | {"count": 1})
 
 
 def tune_of(request: Request, catalogue: Catalogue | None) -> str | None:

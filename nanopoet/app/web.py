@@ -55,7 +55,7 @@ def make_app(writer: Writer, names: Collection[str]) -> Starlette:
         return BoundedStream(lines(wanted), places, "application/x-ndjson")
 
     async def lines(wanted: PoemRequest) -> AsyncGenerator[bytes]:
-        wishes, sampling = wanted.wishes(), wanted.sampling_of_one()
+        wishes, sampling = wanted.request(), wanted.sampling().model_copy(update={"count": 1})
         generator = torch.Generator().manual_seed(wanted.seed)
         begin = partial(writer.write, wishes, sampling, generator)
         steps = await writing.in_thread(begin)
@@ -79,9 +79,16 @@ def make_app(writer: Writer, names: Collection[str]) -> Starlette:
     async def refuse(_request: Request, error: Exception) -> Response:
         return JSONResponse(sentences(error), 400)
 
-    async def explain(_request: Request, error: Exception) -> Response:
+    async def explain(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return refusal(error.status_code, error.detail, error.headers)
+        text = error.detail
+        if error.status_code == 404:
+            there = ", ".join(route.path for route in request.app.routes)
+            text = f"nothing is at {request.url.path}: there are {there}"
+        elif error.status_code == 405:
+            allowed = (error.headers or {}).get("Allow", "")
+            text = f"{request.url.path} does not take {request.method}: use {allowed}"
+        return refusal(error.status_code, text, error.headers)
 
     return Starlette(
         routes=[

@@ -1,6 +1,7 @@
 """Parameters of writing, the same for the command, the page and the served model."""
 
 import reprlib
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -14,7 +15,18 @@ LONGEST_PROMPT = 1000
 """Characters of a prompt, at most."""
 PROMPT_ALLOWED = f"a text of at most {LONGEST_PROMPT} characters"
 
-_TYPE_ERRORS = {"float_type": "it must be a number, ", "int_type": "it must be a whole number, "}
+_REASONS = {
+    "float_type": "it must be a number",
+    "int_type": "it must be a whole number",
+    "bool_type": "it must be true or false",
+    "string_type": "it must be a text",
+    "string_unicode": "it must be a text in UTF-8",
+    "string_too_short": "it must not be empty",
+    "string_too_long": "it must have at most {max_length} characters",
+    "tuple_type": "it must be a list",
+    "too_long": "it must have at most {max_length} parts",
+}
+"""Kind of a finding of pydantic → what to say."""
 
 
 class Options(BaseModel):
@@ -82,11 +94,12 @@ class Options(BaseModel):
         name = str(problem["loc"][0])
         if kind == "extra_forbidden":
             return f"{reprlib.repr(name)} is unknown: known are {known}"
+        reason = _REASONS.get(kind, "").format(**problem.get("ctx", {}))
         allowed = cls.allowed(name)
-        if "maximum" in cls.properties()[name]:
-            reason = f"{_TYPE_ERRORS.get(kind, '')}{allowed}"
+        if "maximum" not in cls.properties()[name]:
+            reason = f"{reason} ({allowed})"
         else:
-            reason = f"{problem['msg'][0].lower()}{problem['msg'][1:]} ({allowed})"
+            reason = f"{reason}, {allowed}" if reason else allowed
         return f"{name} = {reprlib.repr(problem['input'])} is not allowed: {reason}"
 
 
@@ -127,7 +140,7 @@ class Sampling(Options):
 
 
 def check_prompt(prompt: object) -> None:
-    """Refuse a prompt that is too long or no text.
+    """Refuse a prompt that is too long, no text, or would give orders to a terminal.
 
     Raises:
         NanopoetError: it says what is allowed.
@@ -145,3 +158,9 @@ def check_prompt(prompt: object) -> None:
     except UnicodeEncodeError:
         value = reprlib.repr(prompt)
         raise NanopoetError(f"the prompt {value} is not text: give it as UTF-8") from None
+    for character in prompt:
+        if unicodedata.category(character) == "Cc" and not character.isspace():
+            value = reprlib.repr(prompt)
+            raise NanopoetError(
+                f"the prompt {value} has the control character {character!r}: leave it out"
+            )

@@ -7,10 +7,9 @@ from typing import Any
 from nanopoet.common.model_folders import best_model
 from nanopoet.models.base import LanguageModel
 from nanopoet.models.checkpoint import load_model
-from nanopoet.models.sampling import Sampling
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.writing.catalogue import CATALOGUE, Catalogue
-from nanopoet.writing.request import Request
+from nanopoet.writing.request import SampledRequest
 from nanopoet.writing.write import write_poems
 
 Poet = tuple[LanguageModel, CharTokenizer, Catalogue | None]
@@ -42,13 +41,11 @@ def write(model: str | Path | None = None, **wishes: Any) -> list[str]:
         NanopoetError: a wish is unknown or out of range, no poem can be so, or the folder holds no
             model.
     """
-    asked = {name: value for name, value in wishes.items() if name not in Sampling.model_fields}
-    request = Request.read(asked)
-    sampling = Sampling.read({n: value for n, value in wishes.items() if n not in asked})
-    folder = Path(model or best_model())
+    asked = SampledRequest.read(wishes)
+    folder = Path(best_model() if model is None else model)
     config = folder / "config.json"
     changed = config.stat().st_mtime_ns if config.exists() else 0
-    return write_poems(*_read_once(str(folder), changed), request, sampling)
+    return write_poems(*_read_once(str(folder), changed), asked.request(), asked.sampling())
 
 
 @lru_cache(maxsize=1)

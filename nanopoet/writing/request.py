@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, field_validator
 
 from nanopoet.common.errors import NanopoetError
-from nanopoet.models.sampling import Options
+from nanopoet.models.sampling import Options, Sampling
 from nanopoet.writing.refused import RefusedError
 
 MOST_KEYWORDS = 6
@@ -99,6 +99,18 @@ class Request(Options):
             f"太多：最多 {most} 个" if problem["type"] == "too_long" else f"太长：最多 {most} 个字"
         )
         return RefusedError(str(error), f"{chinese_name(name)}{limit}")
+
+
+class SampledRequest(Sampling, Request):
+    """A request, and how to sample its poems."""
+
+    def request(self) -> Request:
+        """Return what the poems shall be."""
+        return Request(**{name: getattr(self, name) for name in Request.model_fields})
+
+    def sampling(self) -> Sampling:
+        """Return how to sample them."""
+        return Sampling(**{name: getattr(self, name) for name in Sampling.model_fields})
 
 
 def chinese_name(field: str) -> str:

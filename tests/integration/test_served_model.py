@@ -195,9 +195,9 @@ def test_simplified_characters_are_understood(each: tuple[Path, PyFuncModel]) ->
     ("wishes", "problem"),
     [
         ({"form": "九绝"}, "form = 九绝 is neither 五绝、七绝、五律、七律 nor a known tune"),
-        ({"form": 3}, "form = 3 is not allowed: input should be a valid string"),
+        ({"form": 3}, "form = 3 is not allowed: it must be a text"),
         ({"form": "五绝", "keep_rules": "yes"}, "keep_rules = 'yes' is not allowed"),
-        ({"keywords": "山月"}, "keywords = '山月' is not allowed: input should be a valid tuple"),
+        ({"keywords": "山月"}, "keywords = '山月' is not allowed: it must be a list"),
         ({"form": "五绝", "keywords": ["山月天風東空"]}, "keywords = 山月天風東空 is longer than"),
         ({"form": "五绝", "prompt": "山" * 301}, "prompt = '山山山"),
         ({"form": "五绝", "prompt": "鬱"}, "prompt = 鬱 has 鬱, which the training poems lack"),

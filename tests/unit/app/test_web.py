@@ -189,7 +189,7 @@ def test_if_no_poem_is_found_the_answer_ends_with_it() -> None:
         (b"{", 400, "the request is not JSON"),
         ([], 400, "the request must be an object of nothing but "),
         ({"temprature": 1}, 400, "'temprature' is unknown: known are "),
-        ({"opening": 1}, 400, "opening = 1 is not allowed: input should be a valid string (how"),
+        ({"opening": 1}, 400, "opening = 1 is not allowed: it must be a text (how"),
         ({"prompt": "山" * 301}, 400, "opening = '山山"),
         (b'{"opening": "\\ud800"}', 400, "the request is not JSON"),
         (
@@ -260,6 +260,22 @@ def test_names_are_found_by_a_part_in_either_script(address: str) -> None:
     assert [found["name"] for found in names(address, "authors", "")] == ["蘇軾", "李白", "蘇轍"]
     assert names(address, "tunes", "溪") == [{"name": "浣溪沙", "poems": 4}]
     assert names(address, "tunes", "蘇") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "sentence"),
+    [
+        ("poem", 404, "nothing is at /poem: there are /, /poems, /authors, /tunes"),
+        ("poems", 405, "/poems does not take GET: use POST"),
+    ],
+)
+def test_another_address_is_answered_with_those_that_are_there(
+    address: str, path: str, status: int, sentence: str
+) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(address + path)  # noqa: S310
+    with refused.value as answer:
+        assert (answer.code, json.load(answer)) == (status, {"error": sentence})
 
 
 def test_other_pages_cannot_ask(scripted_address: str) -> None:

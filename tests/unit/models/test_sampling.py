@@ -93,7 +93,7 @@ def test_a_value_out_of_range_or_of_another_type_is_refused(name: str, value: An
 
 
 @pytest.mark.parametrize(
-    "prompt", [None, float("nan"), 1, True, ["春"], "\udcff" * 900, "山" * 1001]
+    "prompt", [None, float("nan"), 1, True, ["春"], "\udcff" * 900, "山" * 1001, "\x1b[2J", "\x00"]
 )
 def test_a_prompt_that_is_no_text_is_refused_in_one_short_line(prompt: object) -> None:
     """JSON for the served model can hold any of them."""
