@@ -10,7 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from nanopoet.app.options import add_request, add_sampling, host_name, port, refuse_gone
+from nanopoet import __version__
+from nanopoet.app.options import (
+    add_request,
+    add_sampling,
+    address,
+    as_options,
+    host_name,
+    naming,
+    port,
+    read_prompt,
+    refuse_gone,
+)
 from nanopoet.common.errors import FileError, NanopoetError
 from nanopoet.common.model_folders import MADE_BY, PRETRAINED, best_model
 from nanopoet.models.sampling import Sampling, check_prompt
@@ -67,7 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         exit status: 0, or 1 after a mistake that one line explains. 130 after Ctrl-C, and 141 if
         the reader of the output has gone. Wrong usage raises `SystemExit(2)`, as argparse does.
     """
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parser.error(f"{unknown[0]} is no option; a prompt that begins with - goes after --")
     try:
         if sys.stdout is None:  # closed, as by `>&-`
             raise NanopoetError("standard output is closed; open it")
@@ -79,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (NanopoetError, OSError) as error:
-        problem = str(error)
+        problem = as_options(str(error))
         if isinstance(error, OSError) and error.filename is not None:
             problem = f"{error.filename}: {error.strerror}"
         print(f"error: nanopoet {args.command}: {problem}", file=sys.stderr)
@@ -92,6 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nanopoet", description=_DESCRIPTION)
+    version = f"%(prog)s {__version__}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(
@@ -129,7 +145,10 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = add("serve", _serve, "open a page that writes poems", _SERVE_EXAMPLES)
     serve.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on, default: %(default)s"
+        "--host",
+        type=address,
+        default="127.0.0.1",
+        help="address to listen on, default: %(default)s",
     )
     serve.add_argument("--port", type=port, default=8000, help="default: %(default)s; 0: any free")
     serve.add_argument(
@@ -144,12 +163,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write(args: argparse.Namespace) -> None:
-    prompts = [line for prompt in args.prompts for line in _read_prompt(prompt)]
-    for prompt in prompts:
-        check_prompt(prompt)
     wishes = {name: getattr(args, name) for name in Request.model_fields if name != "opening"}
     asks = any(wishes.values())
-    requests = [Request.read(wishes | {"opening": each}) for each in prompts if asks]
+    prompts = [each for prompt in args.prompts for each in read_prompt(prompt)]
+    requests: list[tuple[str, Request]] = []
+    for where, prompt in prompts:
+        with naming(where):
+            check_prompt(prompt)
+            if asks:
+                requests.append((where, Request.read(wishes | {"opening": prompt})))
     values = {name: getattr(args, name) for name in Sampling.model_fields}
     if values["seed"] is None:
         values["seed"] = random.SystemRandom().randint(0, Sampling.properties()["seed"]["maximum"])
@@ -160,33 +182,24 @@ def _write(args: argparse.Namespace) -> None:
     from nanopoet.common.device import keep_freed_memory
 
     keep_freed_memory()
-    sampling, folder = Sampling.read(values), args.model or best_model()
+    sampling, folder = Sampling.read(values), _folder(args, best_model())
     if asks:
         from nanopoet.writing.folder import load_poet
 
         print_asked(_load(load_poet, folder), requests, sampling)
     else:
-        print_poems(Writer(*_load_model(folder)), prompts, sampling)
-    if not args.model:
-        _say_which(folder)
+        print_poems(Writer(*_load_model(folder)), [prompt for _, prompt in prompts], sampling)
+    _say_which(args, folder)
 
 
-def _say_which(folder: str) -> None:
+def _folder(args: argparse.Namespace, default: str) -> str:
+    return default if args.model is None else args.model
+
+
+def _say_which(args: argparse.Namespace, folder: str) -> None:
     """Say on standard error which model writes, if it is a further one that nobody named."""
-    if folder != PRETRAINED:
+    if args.model is None and folder != PRETRAINED:
         print(f"nanopoet: {folder} is the model; --model names another", file=sys.stderr)
-
-
-def _read_prompt(prompt: str) -> list[str]:
-    if prompt != "-":
-        return [prompt]
-    if sys.stdin is None:  # closed, as by `<&-`
-        raise NanopoetError("standard input is closed: give it beginnings, one a line")
-    try:
-        lines = sys.stdin.buffer.read().decode("utf-8-sig").split("\n")
-    except UnicodeDecodeError:
-        raise NanopoetError("standard input is not text: give it as UTF-8") from None
-    return [line.strip() for line in lines if line.strip()]
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -200,7 +213,7 @@ def _export(args: argparse.Namespace) -> None:
             from nanopoet.export.gguf import export_gguf
 
             export = export_gguf
-    folder = args.model or PRETRAINED
+    folder = _folder(args, PRETRAINED)
     model, tokenizer = _load_model(folder)
     if args.target.resolve().is_relative_to(Path(folder).resolve()):
         raise NanopoetError(f"{args.target}: inside the model folder; name a place outside of it")
@@ -220,10 +233,9 @@ def _serve(args: argparse.Namespace) -> None:
     from nanopoet.training.history import last_loss
     from nanopoet.writing.folder import load_poet
 
-    folder = args.model or best_model()
+    folder = _folder(args, best_model())
     writer = Writer(*_load(load_poet, folder), folder, _load(last_loss, folder))
-    if not args.model:
-        _say_which(folder)
+    _say_which(args, folder)
     with packed(writer.model):
         serve(writer, args.host, args.port, args.allow_host)
 
@@ -267,7 +279,8 @@ def _load(read: Callable[[str], Loaded], folder: str) -> Loaded:
     try:
         return read(folder)
     except FileError as error:
-        option = "--model " if error.path == Path(folder) else ""
+        given = error.path == Path(folder) and folder not in MADE_BY
+        option = "--model " if given else ""
         raise NanopoetError(f"{option}{error}; {remedy}") from None
 
 

@@ -6,12 +6,14 @@ from itertools import chain
 
 import torch
 
+from nanopoet.app.options import as_options, naming
 from nanopoet.app.writer import Writer
 from nanopoet.common.text import as_lines, iter_lines
 from nanopoet.models.sampling import Sampling
 from nanopoet.ops.linear import packed
 from nanopoet.tokens.prompts import in_known_script
 from nanopoet.writing.folder import Poet
+from nanopoet.writing.refused import on_one_line
 from nanopoet.writing.request import Request
 from nanopoet.writing.write import iter_poems
 
@@ -30,7 +32,7 @@ def print_poems(writer: Writer, prompts: Sequence[str], sampling: Sampling) -> N
     with packed(writer.model):
         for prompt in (in_known_script(each, writer.tokenizer) for each in prompts):
             if unknown := writer.tokenizer.unknown(prompt):
-                print(f"note: the model does not know {unknown}", file=sys.stderr)
+                print(f"note: the model does not know {on_one_line(unknown)}", file=sys.stderr)
             for _ in range(sampling.count):
                 print(between, end="")
                 poem = writer.stream(prompt, sampling, generator)
@@ -40,12 +42,12 @@ def print_poems(writer: Writer, prompts: Sequence[str], sampling: Sampling) -> N
                 between = "\n"
 
 
-def print_asked(poet: Poet, requests: Sequence[Request], sampling: Sampling) -> None:
+def print_asked(poet: Poet, requests: Sequence[tuple[str, Request]], sampling: Sampling) -> None:
     """Print poems for requests, with a blank line between two.
 
     Args:
         poet: the model, its vocabulary and its catalogue.
-        requests: what the poems shall be.
+        requests: what the poems shall be, each after the words that say where it is given.
         sampling: how to sample, and how many poems for each request.
 
     Raises:
@@ -54,10 +56,11 @@ def print_asked(poet: Poet, requests: Sequence[Request], sampling: Sampling) -> 
     generator = torch.Generator().manual_seed(sampling.seed)
     between = ""
     with packed(poet[0]):
-        for request in requests:
-            *_, last = iter_poems(*poet, request, sampling, generator)
+        for where, request in requests:
+            with naming(where):
+                *_, last = iter_poems(*poet, request, sampling, generator)
             for note in last.notes:
-                print(f"note: {note}", file=sys.stderr)
+                print(f"note: {where}{as_options(str(note))}", file=sys.stderr)
             for poem in last.poems:
                 print(f"{between}{as_lines(poem)}", flush=True)
                 between = "\n"

@@ -1,11 +1,19 @@
 """Refusals in English and Chinese, the two languages of the page."""
 
+import unicodedata
+
 from nanopoet.common.errors import NanopoetError
 
 
 def on_one_line(text: str) -> str:
-    """Replace the new lines of a text, which a draft may have, by spaces."""
-    return " ".join(text.split())
+    """Replace new lines by spaces, and characters without a shape by their codes as U+200B.
+
+    A terminal obeys some of these characters.
+    """
+    return "".join(
+        f"U+{ord(character):04X}" if unicodedata.category(character) in ("Cc", "Cf") else character
+        for character in " ".join(text.split())
+    )
 
 
 class BilingualError(Exception):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import nanopoet
 from nanopoet.app.cli import main
 from nanopoet.common.text import as_lines
 from nanopoet.models.checkpoint import load_model
@@ -37,6 +38,12 @@ def written(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_it_is_installed_with_the_package() -> None:
     with open(ROOT / "pyproject.toml", "rb") as file:
         assert tomllib.load(file)["project"]["scripts"] == {"nanopoet": "nanopoet.app.cli:main"}
+
+
+def test_it_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"nanopoet {nanopoet.__version__}\n"
 
 
 def test_it_writes_what_the_model_generates(
@@ -109,10 +116,29 @@ def test_prompts_come_from_a_pipe(
     first, second = written(capsys, *options).split("\n\n")
     assert first.startswith("春")
     assert second.startswith("山水")
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff")))
-    assert main(["write", *options]) == 1
-    expected = "error: nanopoet write: standard input is not text: give it as UTF-8\n"
-    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (b"\xff", "standard input is not text: give it as UTF-8"),
+        (b" \n\n", "standard input is empty: give it beginnings, one a line"),
+        ("春\n\n\x1b[2J".encode(), "standard input, line 3: the prompt '\\x1b[2J' has the control"),
+        ("春\n\n鬱".encode(), "standard input, line 3: prompt 鬱 has 鬱, which the training poems"),
+        (("春\n" + "山" * 301).encode(), "standard input, line 2: prompt '山山"),
+    ],
+)
+def test_what_is_wrong_in_a_pipe_is_named_with_its_line(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: bytes,
+    problem: str,
+) -> None:
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+    assert main(["write", "-", "--draft", "？？？？？"]) == 1
+    assert f"error: nanopoet write: {problem}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("stream", "name"), [("stdin", "input"), ("stdout", "output")])
@@ -129,10 +155,10 @@ def test_it_names_the_characters_that_the_model_lacks(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(home)
-    assert main(["write", "abca春", "--max-new-tokens", "1"]) == 0
+    assert main(["write", " ab\u200bc a春\n", "--max-new-tokens", "1"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("abca春")
-    assert err == "note: the model does not know abc\n"
+    assert out.startswith("ab\u200bca春")
+    assert err == "note: the model does not know abU+200Bc\n"
 
 
 @pytest.mark.parametrize(
@@ -140,6 +166,8 @@ def test_it_names_the_characters_that_the_model_lacks(
     [
         ([], "the following arguments are required: COMMAND"),
         (["sing"], "invalid choice: 'sing'"),
+        (["write", "-明月"], "-明月 is no option; a prompt that begins with - goes after --"),
+        (["serve", "--host", " "], "--host: is empty: give an address, as 127.0.0.1"),
         (["write", "--top-p", "0"], "--top-p: 0.0 is not allowed: 1e-06 to 1 (draw from the"),
         (["write", "--temperature", "nan"], "--temperature: nan is not allowed: 0 to 10"),
         (

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.process
             ["export", "gguf", "x", "--model", "."],
             "--model .: no model folder: it has no config.json, model.safetensors, vocab.json",
         ),
+        (["write", "--model", ""], "--model .: no model folder: it has no config.json"),
         (["serve", "--model", "models"], "--model models: no model folder"),
         (["serve", "--host", "192.0.2.1"], "192.0.2.1: cannot listen there"),
         (["serve", "--host", "é..b"], "é..b: cannot listen there (no name of a machine): give"),
@@ -60,7 +61,7 @@ def test_a_model_that_is_not_made_yet_or_damaged_is_named_with_its_remedy(
     monkeypatch.chdir(tmp_path)
     remedy = "run `make repro` or `dvc pull`, or name another folder with --model\n"
     assert main(["write"]) == 1
-    missing = f"error: nanopoet write: --model models/poet: no such folder; {remedy}"
+    missing = f"error: nanopoet write: models/poet: no such folder; {remedy}"
     assert capsys.readouterr().err == missing
     shutil.copytree(home / "models", "models")
     Path("models/poet/config.json").write_text("{", encoding="utf-8")

@@ -120,7 +120,11 @@ def test_a_prompt_is_the_opening_of_a_request(
         (["--form", "五绝", "--rhyme", "東風"], "東風"),
         (["鬱", "--form", "五绝"], "鬱"),
         (["山光，水月", "--form", "五绝"], "opening"),
-        (["--form", "五" * 31], "form = "),
+        (["--form", "五" * 31], "--form '五五"),
+        (["--form", "五绝", "--rhyme-characters", "山"], "--rhyme-characters 山 has 1 character"),
+        (["--form", "五绝", "--keyword", ""], "--keyword '' is not allowed: it must not be em"),
+        (["--draft", "山光水", "--keep-rules"], "--keep-rules is for regular forms and tunes"),
+        (["--form", "五绝", "--acrostic", "山\u200b水月"], "--acrostic 山U+200B水月 has U+200B"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
@@ -141,7 +145,7 @@ def test_what_was_understood_otherwise_is_said(
     assert main(["write", "长", "--form", "五绝", "--model", str(home / "models/poet")]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("長")
-    assert err == "note: opening = 长 was understood as 長\n"
+    assert err == "note: prompt 长 was understood as 長\n"
 
 
 def test_the_documented_requests_are_written(
@@ -180,7 +184,9 @@ def test_python_writes_the_same(home: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_python_refuses_an_unknown_wish(home: Path) -> None:
-    with pytest.raises(nanopoet.NanopoetError, match="'metre' is unknown: known are form"):
+    with pytest.raises(
+        nanopoet.NanopoetError, match=r"'metre' is unknown: .* form, .* seed, count"
+    ):
         nanopoet.write(home / "models/poet", metre="五绝")
 
 
