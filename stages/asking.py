@@ -37,7 +37,8 @@ def evaluate_asking(stage: str, params: Params, folder: Path, samples: Path, ask
     precision, _ = choose_precision(options.precision, device)
     catalogue = Catalogue.load(folder / CATALOGUE)
     figures, poems = evaluate_requests(model, tokenizer, catalogue, val, options, device, precision)
-    corpus = Corpus.of(train, TokenArrays.load("data/train"), tokenizer, params.baseline.order)
+    tokens = TokenArrays.load("data/train", tokenizer.vocab_size)
+    corpus = Corpus.of(train, tokens, tokenizer, params.baseline.order)
     texts = [poem["content"] for poem in shuffled(val, options.seed)]
     people = {
         form.style: [text for text in texts if regular_style(text) == form.style][:count]

@@ -25,7 +25,9 @@ def main() -> None:
     params = load_params()
     keep_freed_memory()
     tokenizer = CharTokenizer.load("data/vocab.json")
-    train, val = TokenArrays.load("data/train"), TokenArrays.load("data/val")
+    train, val = (
+        TokenArrays.load(f"data/{part}", tokenizer.vocab_size) for part in ("train", "val")
+    )
     model = KneserNey(target_stream(train)[1:], tokenizer.vocab_size, params.baseline.order)
     forms = [verse_form(p["content"], p["style"]) for p in iter_poems("data/val.jsonl")]
     figures: dict[str, dict[str, Any]] = {}

@@ -27,7 +27,8 @@ def main() -> None:
     keep_freed_memory()
     options = params.evaluate
     model, tokenizer = load_model(MODEL)
-    val, val_poems = TokenArrays.load("data/val"), read_poems("data/val.jsonl")
+    val = TokenArrays.load("data/val", tokenizer.vocab_size)
+    val_poems = read_poems("data/val.jsonl")
     forms = [verse_form(poem["content"], poem["style"]) for poem in val_poems]
     device = choose_device(options.device)
     precision, _ = choose_precision(options.precision, device)
@@ -59,7 +60,8 @@ def main() -> None:
     }
     train = read_poems("data/train.jsonl")
     judged = judge(sources, train)
-    corpus = Corpus.of(train, TokenArrays.load("data/train"), tokenizer, params.baseline.order)
+    tokens = TokenArrays.load("data/train", tokenizer.vocab_size)
+    corpus = Corpus.of(train, tokens, tokenizer, params.baseline.order)
     figures["verse"] = {name: verse_figures(poems, corpus) for name, poems in judged.items()}
 
     write_json("metrics/evaluate.json", figures)

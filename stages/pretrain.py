@@ -25,7 +25,10 @@ def main() -> None:
     with distributed.process_group(lead="DVC_STAGE" in os.environ):
         keep_freed_memory()
         tokenizer = CharTokenizer.load("data/vocab.json")
-        tokens, val = TokenArrays.load("data/train").tokens, TokenArrays.load("data/val").tokens
+        tokens, val = (
+            TokenArrays.load(f"data/{part}", tokenizer.vocab_size).tokens
+            for part in ("train", "val")
+        )
         trainer = make_trainer(tokens, val, tokenizer, recipe)
         origin = {"steps": recipe.max_steps, "pretrain": decisive(recipe)}
         train(params, trainer, [tokens, val], MODEL, origin)

@@ -44,17 +44,25 @@ class TokenArrays:
                 np.save(file, array, allow_pickle=False)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, folder: str | Path, vocab_size: int | None = None) -> Self:
         """Memory-map the files that `save` wrote.
 
+        Args:
+            folder: has the files.
+            vocab_size: of the vocabulary that the ids are to have.
+
         Raises:
-            FileError: a file is missing or damaged, or does not fit the other file.
+            FileError: a file is missing or damaged, does not fit the other file, or has ids of
+                another vocabulary.
         """
         tokens = _map(Path(folder) / TOKENS, "ui")
         offsets = _map(Path(folder) / OFFSETS, "i")
         ends = len(offsets) >= 2 and offsets[0] == 0 and offsets[-1] == len(tokens)
         if not ends or (np.diff(offsets) < 0).any():
             raise FileError(Path(folder) / OFFSETS, f"does not fit {TOKENS}")
+        if vocab_size is not None and tokens.max() >= vocab_size:
+            problem = f"has id {tokens.max()}, but the vocabulary has {vocab_size} tokens"
+            raise FileError(Path(folder) / TOKENS, problem)
         return cls(tokens, offsets)
 
 

@@ -7,14 +7,19 @@ from typing import IO, Any
 
 import numpy as np
 
+from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import atomic_write
 from nanopoet.common.types import Array
 from nanopoet.corpus.poems import Poem
 from nanopoet.tokens.dataset import OFFSETS, TOKENS, TokenArrays
-from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
+from nanopoet.tokens.tokenizer import BEGIN_ID, UNKNOWN_ID, CharTokenizer
 
 _POEMS = 4096
 """Poems encoded at once: enough for NumPy to be fast, few enough for memory."""
+
+
+class UnknownCharacterError(NanopoetError):
+    """A poem with a character that the vocabulary lacks; the text of the error says which poem."""
 
 
 def encode_poems(poems: Iterable[Poem], tokenizer: CharTokenizer, separate: bool) -> TokenArrays:
@@ -51,17 +56,24 @@ def encode_to(
     Args:
         folder: created if it is missing.
         poems: the poems, read once.
-        tokenizer: the vocabulary; a character that it lacks becomes the token U.
+        tokenizer: the vocabulary.
         separate: whether to put BEGIN before each poem.
 
     Returns:
         The arrays, memory-mapped from the files.
+
+    Raises:
+        UnknownCharacterError: the vocabulary lacks a character. Files of before stay.
     """
     offsets = [np.zeros(1, np.int64)]
     with atomic_write(Path(folder) / TOKENS) as file:
         _write_header(file, tokenizer.dtype, 0)
         start = file.tell()
         for ids, ends in _encoded(poems, tokenizer, separate):
+            if len(unknown := np.flatnonzero(ids == UNKNOWN_ID)):
+                end = offsets[-1][-1] + unknown[0]
+                number = sum(map(len, offsets)) + int(np.searchsorted(ends, end, side="right"))
+                raise UnknownCharacterError(f"poem {number:,}")
             file.write(ids.tobytes())
             offsets.append(ends)
         file.seek(0)

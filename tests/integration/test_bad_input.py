@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from nanopoet.corpus.poems import write_poems
+from nanopoet.tokens.tokenizer import CharTokenizer
 from tests.support.poems import make_poems
 from tests.support.project import Project
 
@@ -85,6 +86,20 @@ def test_a_diverged_training_is_named_and_its_run_has_failed(unchanged: Project)
     unchanged.set(pretrain={"lr": 1e30})
     _fails(unchanged, "pretrain", "training diverged at step", "pretrain.lr = 1e+30")
     assert unchanged.tracked()[-1]["status"] == "FAILED"
+
+
+def test_the_vocabulary_of_another_corpus_is_named(unchanged: Project) -> None:
+    path = unchanged.folder / "data/vocab.json"
+    raw = path.read_bytes()
+    try:
+        path.unlink()
+        CharTokenizer.from_characters("，。山水").save(path)
+        remedy = "; run `dvc repro --force tokenize`"
+        _fails(unchanged, "encode", "vocab.json: lacks a character of data/train.jsonl, ", remedy)
+        for stage in ("pretrain", "baseline"):
+            _fails(unchanged, stage, "data/train/tokens.npy: has id ", "the vocabulary has 15 tok")
+    finally:
+        path.write_bytes(raw)
 
 
 @pytest.mark.parametrize(

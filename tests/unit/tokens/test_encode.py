@@ -6,7 +6,7 @@ import pytest
 from nanopoet.common.errors import NanopoetError
 from nanopoet.corpus.poems import Poem, iter_poems, write_poems
 from nanopoet.tokens.dataset import TokenArrays
-from nanopoet.tokens.encode import encode_poems, encode_to
+from nanopoet.tokens.encode import UnknownCharacterError, encode_poems, encode_to
 from nanopoet.tokens.tokenizer import CharTokenizer
 from tests.support.poems import make_poems
 
@@ -69,3 +69,14 @@ def test_a_bad_poem_leaves_the_files_as_they_were(tmp_path: Path) -> None:
     with pytest.raises(NanopoetError, match=r"poems\.jsonl:5001"):
         encode_to(tmp_path / "tokens", iter_poems(path), tokenizer, separate=True)
     assert {file: file.read_bytes() for file in (tmp_path / "tokens").iterdir()} == before
+
+
+def test_a_character_that_the_vocabulary_lacks_leaves_the_files(tmp_path: Path) -> None:
+    poems = make_poems(4097)  # more than are encoded at once
+    tokenizer = CharTokenizer(poems)
+    encode_to(tmp_path, poems, tokenizer, separate=True)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    poems[4096]["content"] = poems[4096]["content"][:-1] + "鬱"
+    with pytest.raises(UnknownCharacterError, match=r"^poem 4,097$"):
+        encode_to(tmp_path, poems, tokenizer, separate=True)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
