@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -47,8 +47,25 @@ def _remove_leftovers(path: Path) -> None:
             other.unlink(missing_ok=True)
 
 
+class _JsonObject(dict[str, Any]):
+    """An object in a JSON file. A name that it lacks is an error of the file."""
+
+    def __init__(self, path: str | Path, values: Mapping[str, Any]) -> None:
+        super().__init__((name, _with_path(path, value)) for name, value in values.items())
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise FileError(self._path, f"has no `{name}`, which this version writes")
+
+
+def _with_path(path: str | Path, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_path(path, each) for each in value]
+    return _JsonObject(path, value) if isinstance(value, dict) else value
+
+
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a JSON object. Asked for a name that is not there, it and those in it raise `FileError`.
 
     Raises:
         FileError: the file is missing or damaged.
@@ -64,7 +81,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict):
         raise FileError(path, "damaged")
-    return value
+    return _JsonObject(path, value)
 
 
 def check_merged(path: str | Path, text: str) -> None:

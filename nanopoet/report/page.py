@@ -95,8 +95,10 @@ def render_report(
         verse_columns={text: evaluate["verse"][name] for name, text in SOURCES.items()},
         positions=evaluate["nats_by_position"],
         poems={
-            source: {rank: poem | {"lines": mark(poem["text"])} for rank, poem in chosen.items()}
-            for source, chosen in poems.items()
+            source: {
+                rank: poem | {"lines": mark(poem["text"])} for rank, poem in poems[source].items()
+            }
+            for source in SOURCES
         },
         charts=_charts(evaluate, baseline, records),
     )

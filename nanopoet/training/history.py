@@ -78,7 +78,7 @@ def read_history(folder: str | Path) -> list[StepRecord]:
             row["step"]: {"loss_val": float(row["loss_val"]), "samples": samples[row["step"]]}
             for row in _read_csv(folder / "evaluations.csv")
         }
-        return [
+        records = [
             StepRecord(
                 step=int(row["step"]),
                 tokens=int(row["tokens"]),
@@ -90,9 +90,12 @@ def read_history(folder: str | Path) -> list[StepRecord]:
             )
             for row in _read_csv(folder / "history.csv")
         ]
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        if not evaluations or records[-1].loss_val is None:
+            raise ValueError("the last step has no evaluation")
+    except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
         files = "history.csv, evaluations.csv or samples.json"
         raise FileError(folder, f"{files} is missing or damaged ({error})") from None
+    return records
 
 
 def last_loss(folder: str | Path) -> float | None:

@@ -43,10 +43,16 @@ class LoggedModels:
         """Log a model folder as the model of a step, unless it is there.
 
         It gets the metrics of its weights that the run has at that step.
+
+        Raises:
+            FileError: the folder is damaged.
         """
         if self.has(step):
             return
-        from stages.tracking import served_model  # loads torch, which takes seconds
+        from nanopoet.models.checkpoint import load_model  # loads torch, which takes seconds
+        from stages.tracking import served_model
+
+        load_model(folder)  # no damaged model becomes a version
 
         if step not in self._ids:
             self._ids[step] = self._create(step, name)

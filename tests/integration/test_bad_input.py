@@ -103,6 +103,27 @@ def test_the_vocabulary_of_another_corpus_is_named(unchanged: Project) -> None:
 
 
 @pytest.mark.parametrize(
+    ("file", "name", "stage"),
+    [
+        ("metrics/evaluate.json", "verse", "evaluate"),
+        ("metrics/pretrain.json", "parameters", "pretrain"),
+        ("data/examples.json", "model", "evaluate"),
+    ],
+)
+def test_a_file_of_another_version_is_named(
+    unchanged: Project, file: str, name: str, stage: str
+) -> None:
+    path = unchanged.folder / file
+    raw = path.read_bytes()
+    try:
+        path.unlink()
+        path.write_bytes(raw.replace(f'"{name}"'.encode(), b'"older"'))
+        _fails(unchanged, "report", f"{file}: has no `", f"; run `dvc repro --force {stage}`")
+    finally:
+        path.write_bytes(raw)
+
+
+@pytest.mark.parametrize(
     ("stage", "file"),
     [
         ("split", "data/poems.jsonl"),

@@ -138,6 +138,23 @@ def test_a_lost_store_is_filled_from_the_files(unchanged: Project) -> None:
         shutil.move(unchanged.folder / "mlflow.away", unchanged.folder / "mlflow.db")
 
 
+def test_a_damaged_model_is_not_registered(unchanged: Project) -> None:
+    weights = unchanged.folder / "models/poet/model.safetensors"
+    raw = weights.read_bytes()
+    shutil.move(unchanged.folder / "mlflow.db", unchanged.folder / "mlflow.away")
+    try:
+        weights.unlink()
+        weights.write_bytes(raw[:-9])
+        done = unchanged.run("stages.report")
+        assert done.returncode == 1
+        assert "error: report: models/poet/model.safetensors: it and config.json" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert [run["models"] for run in unchanged.tracked()] == [[]]
+    finally:
+        weights.write_bytes(raw)
+        shutil.move(unchanged.folder / "mlflow.away", unchanged.folder / "mlflow.db")
+
+
 def test_a_clone_with_pulled_data_runs_nothing(project: Project, tmp_path: Path) -> None:
     one = Project.at(shutil.copytree(project.folder, tmp_path / "one")).fork()
     remote, clone = tmp_path / "remote", tmp_path / "clone"
