@@ -83,6 +83,14 @@ def _explain(problem: ErrorDetails) -> str:
     rule = problem["msg"].removeprefix("Input ").removeprefix("String ")
     if problem["type"] == "model_type":
         rule = "should be a mapping of parameter names to values"
+    if problem["type"] == "string_pattern_mismatch":
+        while names[-1].isdigit():  # the place in a list
+            names.pop()
+        described = _section_of(names).model_fields[names[-1]].description or ""
+        meaning = " ".join(described.split())
+        rule = f"should be the {meaning[0].lower()}{meaning[1:].split('. ')[0].rstrip('.')}"
+    if problem["type"] == "too_short":
+        rule = "should not be empty"
     return f"{name} = {value} is not allowed: it {rule}; change it"
 
 

@@ -4,6 +4,7 @@ import gc
 import getpass
 import io
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -45,11 +46,30 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"error: {script.stem}: {error}{remedy(error)}")
     except (NanopoetError, OSError) as error:
         sys.exit(f"error: {script.stem}: {error}")
+    except (MemoryError, RuntimeError) as error:
+        if not (lack := _lack_of_memory(error)):
+            raise
+        sys.exit(f"error: {script.stem}: {lack}")
     except KeyboardInterrupt:
         if not IS_WORKER:
             print(f"\n{script.stem}: interrupted; run again", file=sys.stderr)
         sys.exit(130)
     gc.freeze()
+
+
+def _lack_of_memory(error: Exception) -> str:
+    """Explain an error by which Python, NumPy or torch says that memory is short, else nothing.
+
+    torch has no class of its own for it on a CPU.
+    """
+    found = re.search(r"(?i)(unable|tried) to allocate ([\d.]+ \w+)", str(error))
+    if not found and not isinstance(error, MemoryError):
+        return ""
+    size = f" for {found[2]}" if found else ""
+    return (
+        f"there is not enough memory{size}; lower a size of this stage in params.yaml, such as "
+        "batch_size"
+    )
 
 
 def fit_into_any_environment() -> None:

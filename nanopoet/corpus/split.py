@@ -36,7 +36,7 @@ def split_data(
         The training poems and the validation poems.
 
     Raises:
-        NanopoetError: no poem is left for validation.
+        NanopoetError: `val_every` is below 2, or no poem is left for one of the parts.
 
     >>> poems = [Poem(content=c, title="", author="", style=s) for c, s in ("春乙", "夏甲", "秋乙")]
     >>> train, val = split_data(poems, val_every=2)
@@ -55,12 +55,22 @@ def split_positions(poems: Iterable[Poem], val_every: int) -> tuple[Array, Mask]
     Returns:
         (N,) int64: the indices of the poems, sorted by style.
         (N,) bool: whether the poem at each of these indices is in validation.
+
+    Raises:
+        NanopoetError: `val_every` is below 2, or there is only one poem.
     """
+    if val_every < 2:
+        raise NanopoetError(f"val_every = {val_every} is not allowed: 2 or more, or none is left")
     numbers: dict[str, int] = {}
     styles = array("i", (numbers.setdefault(poem["style"], len(numbers)) for poem in poems))
     rank = np.empty(len(numbers), dtype=np.int64)
     rank[[numbers[style] for style in sorted(numbers)]] = np.arange(len(numbers))
     order = np.argsort(rank[np.asarray(styles)], kind="stable")
+    if len(order) < 2:
+        raise NanopoetError(
+            "the corpus needs at least 2 poems, one to train on and one for validation; give "
+            "load.source more"
+        )
     return order, np.arange(len(order)) % val_every == 0
 
 

@@ -114,7 +114,15 @@ def stream(
 
     Yields:
         (B, 1) token ids, the next of each sequence.
+
+    Raises:
+        ValueError: `temperature`, `top_k` or `top_p` is out of range.
     """
+    if not temperature >= 0 or not 0 < top_p <= 1 or (top_k is not None and top_k < 1):
+        raise ValueError(
+            f"{temperature=}, {top_k=}, {top_p=}: the first must be 0 or more, the second 1 or "
+            "more or None, the third above 0 and at most 1"
+        )
     draw = partial(sample, temperature=temperature, top_k=top_k, top_p=top_p)
     going = torch.arange(len(idx), device=idx.device)  # sequences that are computed
     stopped = torch.zeros(len(idx), 1, dtype=torch.bool, device=idx.device)

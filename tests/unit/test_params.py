@@ -90,6 +90,33 @@ def _edited(tmp_path: Path, old: str, new: str) -> Path:
             "split.duplicates = 'apart' is not allowed: it should be 'ig",
         ),
         ("integrity: sha512-", "integrity: sha1-", "fetch.integrity = 'sha1-"),
+        (
+            "integrity: sha512-",
+            "integrity: sha1-",
+            "is not allowed: it should be the digest of the archive in the notation of the reg",
+        ),
+        (
+            'sample_prompts: [""',
+            'sample_prompts: ["明 月"',
+            "sample_prompts.0 = '明 月' is not allowed: it should be the beginnings of the "
+            "samples, without spaces and quotes",
+        ),
+        (
+            'sample_prompts: ["", 明月, 春風]',
+            "sample_prompts: []",
+            "it should not be empty; change",
+        ),
+        (
+            'torchrun: ""',
+            "torchrun: --module os",
+            "torchrun = '--module os' is not allowed: it should be the options for `torchrun`, su",
+        ),
+        (
+            "emb_size: {emb_size}",
+            "emb_size: 1000000000",
+            "emb_size = 1000000000 is not allowed: it should be less than or equal to 1000000;",
+        ),
+        ("lr: {lr}", "lr: 1.0e+300", "pretrain.lr = 1e+300 is not allowed: it should be less"),
         ("source: raw/chinese-poetry.tgz", "source: 7", "load.source = 7 is not allowed"),
         ("source: raw", "source: ~/raw", "load.source = '~/raw/chinese-poetry.tgz' is not allowed"),
         ("lr: {lr}", "lr: {lr}\n  lr: 1", ': not valid YAML: found duplicate key "lr"'),

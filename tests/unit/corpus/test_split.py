@@ -64,7 +64,6 @@ def test_duplicates_within_validation_stay_there() -> None:
 def test_without_duplicates_together_changes_nothing() -> None:
     poems = make_poems(200)
     assert split_data(poems, duplicates="together") == split_data(poems)
-    assert split_data([], duplicates="together") == ([], [])
 
 
 def test_a_validation_part_of_duplicates_alone_is_named() -> None:
@@ -100,3 +99,14 @@ def test_the_stage_lists_the_duplicates(
     # One line per poem, between the brackets.
     lines = Path("data/val_duplicates.json").read_text(encoding="utf-8").splitlines()
     assert len(lines) == len(val) + 2
+
+
+def test_a_part_without_a_poem_is_refused() -> None:
+    poems = make_poems(2)
+    train, val = split_data(poems, 1000)
+    assert (len(train), len(val)) == (1, 1)
+    with pytest.raises(NanopoetError, match="needs at least 2 poems"):
+        split_data(poems[:1], 2)
+    for val_every in (1, 0, -3):
+        with pytest.raises(NanopoetError, match=f"val_every = {val_every} is not allowed: 2 or"):
+            split_data(poems, val_every)

@@ -231,3 +231,13 @@ def test_forced_tokens_come_first_so_prompts_of_other_lengths_go_on_together(
     together = generate(model, begin, 6, temperature=0, forced=forced)
     for row, expected in zip(together.tolist(), alone, strict=True):
         assert row[: len(expected)] == expected
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"temperature": -1.0}, {"temperature": float("nan")}, {"top_k": 0}, {"top_p": 0.0}],
+)
+def test_sampling_out_of_range_is_refused(model: LanguageModel, values: dict[str, Any]) -> None:
+    [(name, value)] = values.items()
+    with pytest.raises(ValueError, match=f"{name}={value}"):
+        model.generate(torch.zeros(1, 1, dtype=torch.long), 3, **values)

@@ -32,6 +32,8 @@ stages:
     cmd: "true"
 """
 
+LESS = "lower a size of this stage in params.yaml, such as batch_size"
+
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -98,6 +100,22 @@ def stage(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[obj
             FileError("data/poems.jsonl", "no such file"),
             "error: load: data/poems.jsonl: no such file; run `dvc repro load`",
         ),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't "
+                "allocate memory: you tried to allocate 8000 bytes. Error code 12"
+            ),
+            f"error: load: there is not enough memory for 8000 bytes; {LESS}",
+        ),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has"),
+            f"error: load: there is not enough memory for 20.00 GiB; {LESS}",
+        ),
+        (
+            MemoryError("Unable to allocate 6.94 EiB for an array with shape (1, 2)"),
+            f"error: load: there is not enough memory for 6.94 EiB; {LESS}",
+        ),
+        (MemoryError(), f"error: load: there is not enough memory; {LESS}"),
         (OSError(28, "No space left on device"), "error: load: [Errno 28] No space left on device"),
     ],
 )
@@ -119,9 +137,10 @@ def test_an_interruption_has_its_status(
     assert capsys.readouterr().err == "\nload: interrupted; run again\n"
 
 
-def test_a_bug_keeps_its_traceback(stage: Callable[[object], None]) -> None:
-    with pytest.raises(ZeroDivisionError):
-        stage(ZeroDivisionError())
+@pytest.mark.parametrize("bug", [ZeroDivisionError, RuntimeError])
+def test_a_bug_keeps_its_traceback(stage: Callable[[object], None], bug: type[Exception]) -> None:
+    with pytest.raises(bug):
+        stage(bug())
 
 
 @pytest.mark.parametrize("text", ["[1]", "3", "{", ""])
