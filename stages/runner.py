@@ -42,10 +42,8 @@ def run(main: Callable[[], None]) -> None:
         main()
         if script.parent.name == "stages":
             write_json(TIMINGS, read_timings() | {script.stem: round(time.monotonic() - start, 1)})
-    except FileError as error:
-        sys.exit(f"error: {script.stem}: {error}{remedy(error)}")
     except (NanopoetError, OSError) as error:
-        sys.exit(f"error: {script.stem}: {error}")
+        sys.exit(f"error: {script.stem}: {_explain(error)}")
     except (MemoryError, RuntimeError) as error:
         if not (lack := _lack_of_memory(error)):
             raise
@@ -55,6 +53,18 @@ def run(main: Callable[[], None]) -> None:
             print(f"\n{script.stem}: interrupted; run again", file=sys.stderr)
         sys.exit(130)
     gc.freeze()
+
+
+def _explain(error: Exception) -> str:
+    """Name the file that an error is about, and what makes it again."""
+    if isinstance(error, OSError) and error.filename is None:
+        return error.strerror or str(error)
+    if isinstance(error, OSError):
+        missing = isinstance(error, FileNotFoundError)
+        error = FileError(error.filename, "no such file" if missing else str(error.strerror))
+        return f"{error}{remedy(error) if missing else ''}"
+    path = error.path if isinstance(error, FileError) else str(error).split(":")[0]  # and its line
+    return f"{error}{remedy(FileError(path, ''))}"
 
 
 def _lack_of_memory(error: Exception) -> str:

@@ -94,8 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except (NanopoetError, OSError) as error:
         problem = as_options(str(error))
-        if isinstance(error, OSError) and error.filename is not None:
-            problem = f"{error.filename}: {error.strerror}"
+        if isinstance(error, OSError) and error.strerror:
+            problem = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         print(f"error: nanopoet {args.command}: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

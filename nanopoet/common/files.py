@@ -20,14 +20,19 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
 
     The bytes go to a temporary file in the same folder, reach the disk, and the file is renamed to
     `path`. If the block raises, `path` stays as it was and the temporary file is removed. The next
-    write removes temporary files of killed processes.
+    write removes temporary files of killed processes. If it cannot be made, the error names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "wb") as file:
+        file = open(partial, "wb")  # noqa: SIM115
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    try:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -80,6 +80,8 @@ def read_corpus(source: str | Path, dropped: Counter[str]) -> Iterator[Poem]:
         return _read_collection(_folder_files(source), source, dropped)
     if not source.exists():
         raise FileError(source, "no such file; load.source has to name one that exists")
+    if not source.is_file():
+        raise FileError(source, "neither a file nor a folder; load.source has to name one")
     if source.name.endswith((".tgz", ".tar.gz")):
         return _read_collection(_archive_files(source), source, dropped)
     if source.suffix == ".jsonl":

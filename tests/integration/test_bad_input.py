@@ -1,8 +1,10 @@
 """Bad input to a stage: one line, status 1, and every file stays as it was."""
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from nanopoet.corpus.poems import write_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
@@ -67,6 +69,38 @@ def test_load_names_a_bad_source(
         (unchanged.folder / name).write_bytes(raw)
     unchanged.set(load={"source": name})
     _fails(unchanged, "load", name, part)
+
+
+def test_load_names_a_source_that_is_no_file(unchanged: Project) -> None:
+    os.mkfifo(unchanged.folder / "pipe.jsonl")
+    unchanged.set(load={"source": "pipe.jsonl"})
+    _fails(unchanged, "load", "pipe.jsonl: neither a file nor a folder")
+
+
+@pytest.mark.parametrize(
+    ("stage", "file", "remedy"),
+    [
+        ("reinforce", "models/finetuned/catalogue.json", "finetune"),
+        ("report", "data/samples.txt", "evaluate"),
+        ("pretrain", "data/vocab.json", "tokenize"),
+    ],
+)
+def test_a_missing_input_is_named(unchanged: Project, stage: str, file: str, remedy: str) -> None:
+    path = unchanged.folder / file
+    kept = path.rename(unchanged.folder / "kept")
+    try:
+        _fails(unchanged, stage, f"{file}: no such file; run `dvc repro {remedy}`")
+    finally:
+        kept.rename(path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
+@pytest.mark.parametrize(
+    ("stage", "section"), [("pretrain", "pretrain"), ("finetune", "pretrain"), ("evaluate",) * 2]
+)
+def test_a_device_that_is_not_there_is_named(unchanged: Project, stage: str, section: str) -> None:
+    unchanged.set(**{section: {"device": "cuda"}})
+    _fails(unchanged, stage, f"params.yaml: {section}.device = 'cuda' is not on this machine")
 
 
 @pytest.mark.parametrize("stage", ["fetch", "load", "split", "pretrain", "baseline", "report"])

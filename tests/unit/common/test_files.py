@@ -37,3 +37,10 @@ with atomic_write({str(path)!r}) as file:
         kept.touch()
     write_text(path, "whole")
     assert sorted(tmp_path.iterdir()) == sorted([path, alive, other])
+
+
+def test_what_cannot_be_written_is_named_by_its_own_name(tmp_path: Path) -> None:
+    path = tmp_path / f"{'x' * 250}.txt"  # with more around it, the name is too long
+    with pytest.raises(OSError, match="File name too long") as caught:
+        write_text(path, "a")
+    assert caught.value.filename == str(path)

@@ -116,7 +116,20 @@ def stage(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[obj
             f"error: load: there is not enough memory for 6.94 EiB; {LESS}",
         ),
         (MemoryError(), f"error: load: there is not enough memory; {LESS}"),
-        (OSError(28, "No space left on device"), "error: load: [Errno 28] No space left on device"),
+        (OSError(28, "No space left on device"), "error: load: No space left on device"),
+        (OSError("odd"), "error: load: odd"),
+        (
+            FileNotFoundError(2, "No such file or directory", "models/poet/samples.json"),
+            "error: load: models/poet/samples.json: no such file; run `dvc repro pretrain`",
+        ),
+        (
+            PermissionError(13, "Permission denied", "data/poems.jsonl"),
+            "error: load: data/poems.jsonl: Permission denied",
+        ),
+        (
+            NanopoetError("data/poems.jsonl:7: not valid JSON"),
+            "error: load: data/poems.jsonl:7: not valid JSON; run `dvc repro load`",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(
