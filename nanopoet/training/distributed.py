@@ -78,8 +78,11 @@ def launch(options: str, module: str) -> None:
         try:
             arguments = parser.parse_args([*options.split(), "--log-dir", logs, "--module", module])
             if str(arguments.nproc_per_node).isdigit():
-                threads = torch.get_num_threads() // int(arguments.nproc_per_node)
+                if (processes := int(arguments.nproc_per_node)) < 1:
+                    raise ValueError("a machine needs at least 1 process")
+                threads = torch.get_num_threads() // processes
                 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads)))
+            _let_signals_end_this_process()
             torchrun(arguments)  # type: ignore[no-untyped-call]
         except ChildFailedError as error:
             raise NanopoetError(_cause(error)) from None
@@ -90,6 +93,16 @@ def launch(options: str, module: str) -> None:
                 f"params.yaml: pretrain.torchrun = {options!r}: {_first_line(error)}; change it, "
                 f"or run again once every machine runs this and reaches the endpoint"
             ) from None
+
+
+def _let_signals_end_this_process() -> None:
+    """End this process at Ctrl-C and SIGTERM without Python's handlers.
+
+    They do not run while torch waits for other machines. Once it starts processes, it sets its own.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _cause(error: ChildFailedError) -> str:

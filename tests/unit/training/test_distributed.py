@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -195,6 +196,7 @@ def test_a_diverged_loss_ends_all(tmp_path: Path, write_params: Callable[..., Pa
     [
         ("--nproc-per-node", "expected one argument"),
         ("--nproc-per-node many", "Unsupported nproc_per_node value: many"),
+        ("--standalone --nproc-per-node 0", "a machine needs at least 1 process"),
         ("--nnodes 1:2:3", "nnodes"),
     ],
 )
@@ -202,6 +204,28 @@ def test_invalid_options_are_an_error(options: str, reason: str) -> None:
     with pytest.raises(NanopoetError, match=reason) as caught:
         launch(options, "worker")
     assert f"pretrain.torchrun = {options!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_for_other_machines(number: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = f"--nnodes 2 --node-rank 0 --master-addr 127.0.0.1 --master-port {port}"
+    script = f"""
+from nanopoet.training.distributed import launch
+from stages.interruption import end_early_when_told
+end_early_when_told()
+launch({options!r}, "worker")
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        own = psutil.Process(process.pid)
+        wait_until(lambda: any(c.laddr.port == port for c in own.net_connections()))
+        process.send_signal(number)
+        assert process.wait(TIMEOUT) == -number
 
 
 def test_dvc_starts_the_processes_and_none_outlives_it(tmp_path: Path) -> None:
