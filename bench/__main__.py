@@ -15,13 +15,14 @@ import torch
 
 from bench import data, generation, ops, speed, time_to_loss
 from nanopoet.common.device import choose_device, describe, keep_freed_memory
-from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import atomic_write
 from tools.revisions import git_head
 
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
+
+from stages.runner import run
 
 Curves = dict[str, list[dict[str, float]]]
 
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--without-data", action="store_true", help="leave out the data stages")
     parser.add_argument("--without-loss", action="store_true", help="leave out the time to a loss")
     arguments = parser.parse_args()
-    device = choose_device(arguments.device)
+    device = choose_device(arguments.device, "--device")
     if not arguments.without_data:
         data.require_archive()
     keep_freed_memory()
@@ -132,7 +133,4 @@ def _plot(curves: Curves, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except NanopoetError as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main, takes_arguments=True)

@@ -4,7 +4,6 @@ Ratios count, because seconds differ from machine to machine. `python -m bench.d
 its own: Python's garbage collector would scan the objects of other comparisons.
 """
 
-import gc
 import subprocess
 import sys
 import tarfile
@@ -20,6 +19,7 @@ from nanopoet.corpus.collection import load_raw_data, read_corpus
 from nanopoet.corpus.poems import Poem, write_poems
 from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.tokenizer import CharTokenizer
+from stages.runner import run
 
 ARCHIVE = Path("raw/chinese-poetry.tgz")
 OUT = Path(".nanopoet/bench.jsonl")
@@ -107,9 +107,10 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def main() -> None:
+    """Print the table."""
+    print(table())
+
+
 if __name__ == "__main__":
-    try:
-        gc.freeze()  # as every stage does
-        print(table())
-    except NanopoetError as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main)

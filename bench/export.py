@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from bench import count
 from bench.llama import LlamaCpp
 from nanopoet.corpus.poems import Poem, read_poems
 from nanopoet.export.gguf import export_gguf
@@ -27,6 +28,7 @@ from nanopoet.models.qwen3 import Qwen3LanguageModel
 from nanopoet.ops.linear import packed
 from nanopoet.tokens.fields import encode_request
 from nanopoet.tokens.tokenizer import BEGIN_ID, CharTokenizer
+from stages.runner import run
 
 PROMPT = 5
 """Characters of a poem that the models continue."""
@@ -161,7 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", default="models/poet", help="a model folder")
     parser.add_argument("--poems", default="data/val.jsonl", help="poems to compare on")
-    parser.add_argument("--count", type=int, default=100, help="poems to score and continue")
+    parser.add_argument("--count", type=count, default=100, help="poems to score and continue")
     arguments = parser.parse_args()
     model, tokenizer = load_model(arguments.model)
     poems = read_poems(arguments.poems)
@@ -169,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, takes_arguments=True)

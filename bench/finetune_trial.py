@@ -13,10 +13,10 @@ import time
 import numpy as np
 from tqdm import tqdm
 
+from bench import count
 from bench.reinforce_trial import SHOWN
 from bench.trial import EVERY, FIRST, changed_params
 from nanopoet.common.device import keep_freed_memory
-from nanopoet.common.errors import NanopoetError
 from nanopoet.corpus.poems import read_poems
 from nanopoet.evaluation.asked import asked_figures
 from nanopoet.evaluation.requests import evaluate_requests
@@ -28,6 +28,7 @@ from nanopoet.tokens.fields import FieldPoems
 from nanopoet.training.task import finetuning, take_fields
 from nanopoet.training.trainer import Trainer
 from nanopoet.writing.catalogue import Catalogue
+from stages.runner import run
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("base", help="model folder that `bench.trial --save` wrote")
     parser.add_argument("changes", nargs="*", metavar="section.leaf=value")
-    parser.add_argument("--count", type=int, default=100, help="poems to ask for in each row")
+    parser.add_argument("--count", type=count, default=100, help="poems to ask for in each row")
     parser.add_argument("--save", metavar="FOLDER", help="keep the model there")
     arguments = parser.parse_args()
     keep_freed_memory()
@@ -82,7 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except NanopoetError as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main, takes_arguments=True)

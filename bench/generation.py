@@ -18,6 +18,7 @@ from nanopoet.models.generate import generate
 from nanopoet.models.gpt import GPTLanguageModel
 from nanopoet.params import load_params
 from nanopoet.training.pretraining import build_model
+from stages.runner import run
 
 VOCAB_SIZE, LENGTH = 11_868, 250
 NOTEBOOK = "notebook"
@@ -67,9 +68,9 @@ def _rate(work: Callable[[], torch.Tensor], characters: int, rounds: int) -> flo
 
 def main() -> None:
     """Measure one of `WAYS` and print its characters per second."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("way", choices=WAYS)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", choices=["cpu", "cuda", "mps"], default="cpu")
     arguments = parser.parse_args()
     keep_freed_memory()
     device = torch.device(arguments.device)
@@ -86,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, takes_arguments=True)

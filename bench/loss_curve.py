@@ -12,6 +12,8 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
+from stages.runner import run
+
 OUT = Path("docs/loss.png")
 
 
@@ -35,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

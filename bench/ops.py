@@ -29,6 +29,7 @@ from nanopoet.ops.matmul import product
 from nanopoet.params import load_params
 from nanopoet.training.muon import NS_STEPS, Muon
 from nanopoet.training.pretraining import build_model
+from stages.runner import run
 
 ROUNDS = 30
 VOCAB_SIZE = 11_868
@@ -183,5 +184,10 @@ def _time(work: Callable[[], object]) -> float:
     return median(times[ROUNDS // 5 :])
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the table."""
     print(table())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -23,6 +23,7 @@ from nanopoet.ops.attention import causal_attention
 from nanopoet.ops.linear import packed
 from nanopoet.params import load_params
 from nanopoet.training.pretraining import build_model
+from stages.runner import run
 
 TRAINING = {
     "optimizers": r"^Optimizer\.step",
@@ -128,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -16,9 +16,9 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from bench import count
 from bench.trial import EVERY, FIRST, changed_params
 from nanopoet.common.device import choose_device, choose_precision, keep_freed_memory
-from nanopoet.common.errors import NanopoetError
 from nanopoet.corpus.poems import read_poems
 from nanopoet.evaluation.asked import asked_figures
 from nanopoet.evaluation.field_scores import score_contents
@@ -35,6 +35,7 @@ from nanopoet.tokens.encode import encode_poems
 from nanopoet.tokens.fields import FieldPoems
 from nanopoet.tokens.tokenizer import PADDING_ID
 from nanopoet.training.trainer import Trainer
+from stages.runner import run
 
 GROUP = 4
 """Poems for one request with `--best-of`."""
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("base", help="model folder that `bench.finetune_trial --save` wrote")
     parser.add_argument("changes", nargs="*", metavar="section.leaf=value")
     parser.add_argument("--best-of", action="store_true", help="learn the best poem of each group")
-    parser.add_argument("--count", type=int, default=200, help="poems to ask for in each form")
+    parser.add_argument("--count", type=count, default=200, help="poems to ask for in each form")
     parser.add_argument("--save", metavar="FOLDER", help="keep the model there")
     arguments = parser.parse_args()
     keep_freed_memory()
@@ -141,7 +142,4 @@ def _rounded(value: float | None) -> float | None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except NanopoetError as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main, takes_arguments=True)

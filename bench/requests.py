@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from bench import count
 from nanopoet.common.device import keep_freed_memory
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import write_json
@@ -34,6 +35,7 @@ from nanopoet.prosody.script import to_script
 from nanopoet.writing.folder import Poet, load_poet
 from nanopoet.writing.request import Request
 from nanopoet.writing.write import write_poems
+from stages.runner import run
 from tools.figure_format import this_machine
 from tools.revisions import git_head
 
@@ -49,9 +51,9 @@ def main() -> None:
     """Measure all and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=best_model())
-    parser.add_argument("--rules", type=int, default=250, help="poems of each form")
-    parser.add_argument("--acrostics", type=int, default=100)
-    parser.add_argument("--tunes", type=int, default=5, help="poems of each tune")
+    parser.add_argument("--rules", type=count, default=250, help="poems of each form")
+    parser.add_argument("--acrostics", type=count, default=100)
+    parser.add_argument("--tunes", type=count, default=5, help="poems of each tune")
     parser.add_argument("--out", default="docs/requests.json")
     arguments = parser.parse_args()
     keep_freed_memory()
@@ -169,7 +171,4 @@ def _common_characters(poet: Poet) -> list[str]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except NanopoetError as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main, takes_arguments=True)

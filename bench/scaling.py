@@ -25,6 +25,7 @@ from nanopoet.param_sections import PretrainParams
 from nanopoet.params import load_params
 from nanopoet.recipes import load_recipe
 from nanopoet.training import distributed
+from stages.runner import run
 
 RECIPES = "default", "small", "medium", "large"
 WARM_UP, STEPS = 2, 3
@@ -47,7 +48,7 @@ def main() -> None:
         with distributed.process_group(lead=False):
             _train(torch.device(arguments.device), **arguments.child)
         return
-    device = choose_device(arguments.device)
+    device = choose_device(arguments.device, "--device")
     text = f"# Measured by `python -m bench.scaling --device {device.type}`\n\n"
     text += f"{describe(device)}, torch {torch.__version__}.\n\n{_table(arguments, device)}\n"
     print(text)
@@ -151,7 +152,4 @@ def _params(recipe: str, device: torch.device, checkpointing: bool) -> PretrainP
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except NanopoetError as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main, takes_arguments=True)

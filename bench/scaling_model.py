@@ -14,6 +14,7 @@ from bench.speed import VOCAB_SIZE
 from nanopoet.models.flops import flops_per_token
 from nanopoet.recipes import load_recipe
 from nanopoet.training.pretraining import build_model
+from stages.runner import run
 
 USED = 0.4
 """Assumed share of its peak rate that a GPU reaches."""
@@ -79,5 +80,10 @@ def table() -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the table."""
     print(table())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -31,6 +31,7 @@ from nanopoet.recipes import load_recipe
 from nanopoet.tokens.tokenizer import SPECIAL_TOKENS, CharTokenizer
 from nanopoet.training.pretraining import build_model, make_trainer
 from nanopoet.training.trainer import Trainer
+from stages.runner import run
 
 VOCAB_SIZE, BATCH_SIZE, BLOCK_SIZE = 11_868, 64, 256
 GEOMETRY = {"batch_size": BATCH_SIZE, "block_size": BLOCK_SIZE}
@@ -207,9 +208,9 @@ def _seconds(work: Callable[[], object], device: torch.device, calls: int = 1) -
 
 def main() -> None:
     """Measure one contender and print its figures as JSON."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("contender", choices=CONTENDERS)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", choices=["cpu", "cuda", "mps"], default="cpu")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     steps = CONTENDERS[arguments.contender](device)
@@ -236,4 +237,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, takes_arguments=True)

@@ -24,6 +24,7 @@ from nanopoet.recipes import load_recipe
 from nanopoet.tokens.dataset import TokenArrays
 from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.training.pretraining import make_trainer
+from stages.runner import run
 
 EVERY, FIRST = 20, 10
 """Distance of the held-out poems, and the first of them: poems 10, 30, 50, …"""
@@ -98,7 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except NanopoetError as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main, takes_arguments=True)

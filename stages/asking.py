@@ -33,7 +33,7 @@ def evaluate_asking(stage: str, params: Params, folder: Path, samples: Path, ask
     options, count = params.evaluate, params.evaluate.sample_count
     model, tokenizer = load_model(folder)
     train, val = read_poems("data/train.jsonl"), read_poems("data/val.jsonl")
-    device = choose_device(options.device, "evaluate.device")
+    device = choose_device(options.device, "params.yaml: evaluate.device")
     precision, _ = choose_precision(options.precision, device)
     catalogue = Catalogue.load(folder / CATALOGUE)
     figures, poems = evaluate_requests(model, tokenizer, catalogue, val, options, device, precision)
@@ -75,7 +75,7 @@ def write_examples(path: str, models: dict[str, Path], params: Params) -> None:
         params: of the pipeline.
     """
     options = params.evaluate
-    device = choose_device(options.device, "evaluate.device")
+    device = choose_device(options.device, "params.yaml: evaluate.device")
     precision, _ = choose_precision(options.precision, device)
     people = shuffled(read_poems("data/val.jsonl"), options.seed)[:EXAMPLES]
     written = {

@@ -30,7 +30,7 @@ def main() -> None:
     val = TokenArrays.load("data/val", tokenizer.vocab_size)
     val_poems = read_poems("data/val.jsonl")
     forms = [verse_form(poem["content"], poem["style"]) for poem in val_poems]
-    device = choose_device(options.device, "evaluate.device")
+    device = choose_device(options.device, "params.yaml: evaluate.device")
     precision, _ = choose_precision(options.precision, device)
 
     scores = score_tokens(

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,25 @@ TIMINGS = Path(".nanopoet/timings.json")
 """Seconds of the last run of each stage. DVC does not track them, because they always differ."""
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run the `main` of a stage or tool, and exit.
+def run(main: Callable[[], None], takes_arguments: bool = False) -> None:
+    """Run the `main` of a stage, a tool or a benchmark, and exit.
 
     A mistake of the user ends with one line and status 1. An interruption ends with one line and
     status 130, as in a shell. A traceback is a bug.
+
+    Args:
+        main: does the work.
+        takes_arguments: whether it reads arguments of the command line. Else `--help` prints what
+            the file says of itself, and any other argument is refused.
     """
+    if not takes_arguments:
+        ArgumentParser(
+            description=sys.modules["__main__"].__doc__, formatter_class=RawDescriptionHelpFormatter
+        ).parse_args()
     gc.enable()
     gc.freeze()  # neither a collection nor the exit has to visit what was imported
     script = Path(sys.argv[0])
+    name = script.parent.name if script.stem == "__main__" else script.stem
     end_early_when_told()
     fit_into_any_environment()
     start = time.monotonic()
@@ -43,14 +54,14 @@ def run(main: Callable[[], None]) -> None:
         if script.parent.name == "stages":
             write_json(TIMINGS, read_timings() | {script.stem: round(time.monotonic() - start, 1)})
     except (NanopoetError, OSError) as error:
-        sys.exit(f"error: {script.stem}: {_explain(error)}")
+        sys.exit(f"error: {name}: {_explain(error)}")
     except (MemoryError, RuntimeError) as error:
         if not (lack := _lack_of_memory(error)):
             raise
-        sys.exit(f"error: {script.stem}: {lack}")
+        sys.exit(f"error: {name}: {lack}")
     except KeyboardInterrupt:
         if not IS_WORKER:
-            print(f"\n{script.stem}: interrupted; run again", file=sys.stderr)
+            print(f"\n{name}: interrupted; run again", file=sys.stderr)
         sys.exit(130)
     gc.freeze()
 

@@ -4,8 +4,8 @@
 before the first `make finetune`.
 """
 
+import argparse
 import os
-import sys
 from pathlib import Path
 
 from dvc.exceptions import DvcException
@@ -21,7 +21,9 @@ def main() -> None:
     Raises:
         NanopoetError: no experiment is named, or DVC cannot apply it.
     """
-    name = " ".join(sys.argv[1:]).strip()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", nargs="*", help="of an experiment")
+    name = " ".join(parser.parse_args().name).strip()
     if not name:
         raise NanopoetError(
             "name an experiment of `dvc exp list`, as in `make apply EXPERIMENT=lr-12`"
@@ -46,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, takes_arguments=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import vl_convert
 
 from nanopoet.common.files import atomic_write
+from stages.runner import run
 
 PAGE = Path(".dvc/plots.html")
 
@@ -26,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

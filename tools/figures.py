@@ -63,6 +63,7 @@ import pandas as pd
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import read_json, write_json, write_text
 from nanopoet.common.yaml import read_yaml
+from stages.runner import run
 from tools.asked_blocks import KL_WEIGHTS
 from tools.figure_blocks import BLOCKS, poem_block
 from tools.figure_format import format_value, this_machine
@@ -271,7 +272,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except NanopoetError as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main)

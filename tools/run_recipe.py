@@ -24,9 +24,9 @@ def main() -> None:
         NanopoetError: no recipe is named, `load_recipe` refuses it, a seed is no number, or git
             lacks what it needs.
     """
-    parser = argparse.ArgumentParser(prog="run_recipe")
-    parser.add_argument("name", nargs="*")
-    parser.add_argument("--seeds", default="")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", nargs="*", help="of a recipe")
+    parser.add_argument("--seeds", default="", help="numbers with commas between them")
     arguments = parser.parse_args()
     name = " ".join(arguments.name).strip()
     if not name:
@@ -145,4 +145,4 @@ def _git(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, takes_arguments=True)

@@ -4,7 +4,7 @@
 the reinforced one.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 from nanopoet.common.files import read_json
@@ -18,9 +18,11 @@ FURTHER = {"finetune": "finetuned", "reinforce": "reinforced"}
 
 def main() -> None:
     """Print the summary of the last run of each stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("training", nargs="?", choices=FURTHER)
+    training = parser.parse_args().training
     load_params()
-    if sys.argv[1:]:
-        [training] = sys.argv[1:]
+    if training:
         name = FURTHER[training]
         evaluation = f"evaluate_{name}"
         _summarize(f"models/{name}", training, evaluation, (training, evaluation))
@@ -60,4 +62,4 @@ def _summarize(model: str, training: str, evaluation: str, stages: tuple[str, ..
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, takes_arguments=True)

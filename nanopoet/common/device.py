@@ -24,13 +24,13 @@ Precision = Literal["fp32", "bf16"]
 
 
 def choose_device(
-    wanted: Literal["auto", "cpu", "cuda", "mps"], parameter: str = "pretrain.device"
+    wanted: Literal["auto", "cpu", "cuda", "mps"], parameter: str = "params.yaml: pretrain.device"
 ) -> torch.device:
     """Return the wanted device; `auto` is the first of cuda, mps and cpu that this machine has.
 
     Args:
         wanted: its type.
-        parameter: which says so.
+        parameter: which says so, for an error.
 
     Raises:
         NanopoetError: this machine, or this build of torch, lacks the wanted device.
@@ -45,7 +45,7 @@ def choose_device(
     if not here[wanted]:
         present = ", ".join(name for name, present in here.items() if present)
         raise NanopoetError(
-            f"params.yaml: {parameter} = {wanted!r} is not on this machine (torch "
+            f"{parameter} = {wanted!r} is not on this machine (torch "
             f"{torch.__version__} sees: {present}); set one of these or auto"
         )
     return torch.device(wanted)

@@ -256,7 +256,10 @@ def _read_only(folder: Path, stage: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "full":
-        _full(Path(sys.argv[2]), int(sys.argv[3]), Project.at(Path(sys.argv[4])))
-    else:
-        _read_only(Path(sys.argv[2]), sys.argv[3])
+    match sys.argv[1:]:
+        case ["full", folder, kilobytes, reference]:
+            _full(Path(folder), int(kilobytes), Project.at(Path(reference)))
+        case ["read-only", folder, stage]:
+            _read_only(Path(folder), stage)
+        case _:
+            sys.exit("this module is run by tools.reliability alone")

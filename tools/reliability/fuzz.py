@@ -5,6 +5,7 @@ works in FOLDER. Each file must give one clear error or a valid result. Anything
 process, and atheris keeps the bytes.
 """
 
+import argparse
 import atexit
 import gzip
 import hashlib
@@ -216,14 +217,19 @@ def fuzz(names: Iterable[str], runs: int, seed: int, folder: Path) -> dict[str, 
 
 def main() -> None:
     """Fuzz the kinds of files that the command line names."""
-    folder, runs, seed, *names = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("runs", type=int)
+    parser.add_argument("seed", type=int)
+    parser.add_argument("names", nargs="+", metavar="FILE")
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     whole()
     # Instrumented modules take seconds to import, so the children share them.
-    for name in tqdm(names, unit="kind", disable=None, desc="fuzzing"):
+    for name in tqdm(arguments.names, unit="kind", disable=None, desc="fuzzing"):
         child = os.fork()
         if child == 0:
-            _child(name, Path(folder), int(runs), int(seed))
+            _child(name, arguments.folder, arguments.runs, arguments.seed)
         os.waitpid(child, 0)
 
 

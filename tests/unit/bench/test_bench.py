@@ -105,7 +105,9 @@ def test_a_missing_archive_is_an_error_at_once(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr == ("error: raw/chinese-poetry.tgz does not exist; run `dvc repro fetch`\n")
+    assert done.stderr == (
+        "error: bench: raw/chinese-poetry.tgz does not exist; run `dvc repro fetch`\n"
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -193,6 +193,7 @@ def test_a_folder_elsewhere_is_named_before_the_stage_runs(
     with pytest.raises(NanopoetError, match=f"^{name} is a link to {elsewhere}, .*dvc cache dir"):
         check_folders()
     monkeypatch.setenv("DVC_STAGE", "load")
+    monkeypatch.setattr(sys, "argv", ["load"])
     with pytest.raises(SystemExit, match="is a link to"):
         run(lambda: pytest.fail("the stage ran"))
 
