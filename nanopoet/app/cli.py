@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
 
     export = add("export", _export, "write the model as other programs read it", _EXPORT_EXAMPLES)
     export.add_argument("format", choices=["huggingface", "gguf"])
-    export.add_argument("target", type=Path, metavar="TARGET", help="the folder or file to make")
+    export.add_argument("target", metavar="TARGET", help="the folder or file to make")
 
     serve = add("serve", _serve, "open a page that writes poems", _SERVE_EXAMPLES)
     serve.add_argument(
@@ -213,16 +213,18 @@ def _export(args: argparse.Namespace) -> None:
             from nanopoet.export.gguf import export_gguf
 
             export = export_gguf
-    folder = _folder(args, PRETRAINED)
+    folder, target = _folder(args, PRETRAINED), Path(args.target)
+    if args.format == "gguf" and args.target.endswith("/"):
+        raise NanopoetError(f"{args.target}: a folder; name a file, as {args.target}poet.gguf")
     model, tokenizer = _load_model(folder)
-    if args.target.resolve().is_relative_to(Path(folder).resolve()):
-        raise NanopoetError(f"{args.target}: inside the model folder; name a place outside of it")
+    if target.resolve().is_relative_to(Path(folder).resolve()):
+        raise NanopoetError(f"{target}: inside the model folder; name a place outside of it")
     try:
-        export(model, tokenizer, args.target)
+        export(model, tokenizer, target)
     except OSError as error:
         problem = f"cannot be written ({error.strerror}); name another place"
-        raise NanopoetError(f"{args.target}: {problem}") from None
-    print(f"wrote {args.target}")
+        raise NanopoetError(f"{target}: {problem}") from None
+    print(f"wrote {target}")
 
 
 def _serve(args: argparse.Namespace) -> None:

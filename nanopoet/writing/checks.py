@@ -80,8 +80,9 @@ def check_lengths(request: Request, shapes: Sequence[Shape]) -> None:
         if text and len(text) not in counts:
             which, chinese_which = ("line", "每句") if name == "acrostic" else _RHYMING
             right = sorted(counts)
+            number = f"{len(text)} character{'s' if len(text) > 1 else ''}"
             raise RefusedError(
-                f"{name} = {text} has {len(text)} characters: give one for each {which}, "
+                f"{name} = {text} has {number}: give one for each {which}, "
                 f"{' or '.join(map(str, right))}",
                 f"{chinese_name(name)}“{text}”有 {len(text)} 个字：{chinese_which}一个，应为 "
                 f"{' 或 '.join(map(str, right))} 个",

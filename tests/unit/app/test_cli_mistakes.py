@@ -25,6 +25,7 @@ pytestmark = pytest.mark.process
             "--model .: no model folder: it has no config.json, model.safetensors, vocab.json",
         ),
         (["write", "--model", ""], "--model .: no model folder: it has no config.json"),
+        (["export", "gguf", "new/"], "new/: a folder; name a file, as new/poet.gguf"),
         (["serve", "--model", "models"], "--model models: no model folder"),
         (["serve", "--host", "192.0.2.1"], "192.0.2.1: cannot listen there"),
         (["serve", "--host", "é..b"], "é..b: cannot listen there (no name of a machine): give"),

@@ -121,7 +121,7 @@ def test_a_prompt_is_the_opening_of_a_request(
         (["鬱", "--form", "五绝"], "鬱"),
         (["山光，水月", "--form", "五绝"], "opening"),
         (["--form", "五" * 31], "--form '五五"),
-        (["--form", "五绝", "--rhyme-characters", "山"], "--rhyme-characters 山 has 1 character"),
+        (["--form", "五绝", "--rhyme-characters", "山"], "characters 山 has 1 character: give"),
         (["--form", "五绝", "--keyword", ""], "--keyword '' is not allowed: it must not be em"),
         (["--draft", "山光水", "--keep-rules"], "--keep-rules is for regular forms and tunes"),
         (["--form", "五绝", "--acrostic", "山\u200b水月"], "--acrostic 山U+200B水月 has U+200B"),
