@@ -5,6 +5,7 @@ With one process every function here does nothing.
 
 import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -77,7 +78,7 @@ def launch(options: str, module: str) -> None:
         parser.exit_on_error = False
         try:
             arguments = parser.parse_args([*options.split(), "--log-dir", logs, "--module", module])
-            if str(arguments.nproc_per_node).isdigit():
+            if re.fullmatch(r"-?\d+", str(arguments.nproc_per_node)):
                 if (processes := int(arguments.nproc_per_node)) < 1:
                     raise ValueError("a machine needs at least 1 process")
                 threads = torch.get_num_threads() // processes
@@ -88,7 +89,7 @@ def launch(options: str, module: str) -> None:
             raise NanopoetError(_cause(error)) from None
         except SignalException:
             raise KeyboardInterrupt from None
-        except (ArgumentError, RendezvousError, RuntimeError, ValueError) as error:
+        except (ArgumentError, AssertionError, RendezvousError, RuntimeError, ValueError) as error:
             raise NanopoetError(
                 f"params.yaml: pretrain.torchrun = {options!r}: {_first_line(error)}; change it, "
                 f"or run again once every machine runs this and reaches the endpoint"

@@ -197,6 +197,8 @@ def test_a_diverged_loss_ends_all(tmp_path: Path, write_params: Callable[..., Pa
         ("--nproc-per-node", "expected one argument"),
         ("--nproc-per-node many", "Unsupported nproc_per_node value: many"),
         ("--standalone --nproc-per-node 0", "a machine needs at least 1 process"),
+        ("--nproc-per-node=-1", "a machine needs at least 1 process"),
+        ("--nnodes 0", "change it"),
         ("--nnodes 1:2:3", "nnodes"),
     ],
 )
