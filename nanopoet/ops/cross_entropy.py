@@ -170,8 +170,15 @@ def linear_cross_entropy(
         second_rows: what `SecondLoss.rows` returns, for each second loss. The gradient has them,
             but the returned value does not, so that values compare with those of other trainings.
         wanted: (N, V) logits of a distribution for each row. The gradient then is that of the
-            divergence KL(softmax(x Wᵀ + b) ‖ softmax(wanted)) instead.
+            divergence KL(softmax(x Wᵀ + b) ‖ softmax(wanted)) instead. Rows of `no_target` are
+            left out of the computation; they may hold anything.
     """
+    if wanted is not None and no_target is not None:
+        counted = targets != no_target  # most rows of a batch of short texts do not count
+        part = linear_cross_entropy(
+            x[counted], weight, bias, targets[counted], kernels, wanted=wanted[counted]
+        )
+        return part * (counted.sum() / len(x))
     loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         x, weight, bias, targets, kernels, no_target, second_rows, wanted
     )

@@ -6,6 +6,7 @@ from statistics import fmean
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -88,18 +89,21 @@ class Rollouts:
         rollouts = self._draw_requests(rng)
         self._write(rollouts, int(rng.integers(2**63)))
         inputs, targets = _rows(rollouts)
-        wanted = self._reference_logits(inputs)
-        reference_loss = sum(map(_sum_losses, wanted, targets)) / count_characters(targets)
-        found = []
-        for logits, rollout in zip(wanted, rollouts, strict=True):
+        wanted = self._reference_logits(inputs, rollouts)
+        reference_loss, found = 0.0, []
+        for row, rollout in zip(wanted, rollouts, strict=True):
+            logits = row[rollout.places]
+            reference_loss += F.cross_entropy(
+                logits, torch.tensor(rollout.content), reduction="sum"
+            ).item()
             penalties, broken = self._penalties(rollout)
-            logits[rollout.places] -= penalties / self._params.kl_weight
+            logits -= penalties / self._params.kl_weight
             found.append(broken)
         texts = [self._tokenizer.decode_poem(r.request + r.content) for r in rollouts]
         figures = reward_figures(found, self._params.penalties) | {
             "length": fmean(map(len, texts)),
             "distinct_2": distinct_pairs(texts) or 0.0,
-            "loss_reference": reference_loss,
+            "loss_reference": reference_loss / count_characters(targets),
         }
         return Batch(inputs, targets, wanted.numpy(), figures)
 
@@ -143,14 +147,17 @@ class Rollouts:
             rollout.content = content
 
     @torch.no_grad()
-    def _reference_logits(self, inputs: Array) -> Tensor:
-        """Compute the logits of the reference for ids (B, T) → (B, T, V), fp32, on the CPU."""
+    def _reference_logits(self, inputs: Array, rollouts: Sequence[Rollout]) -> Tensor:
+        """Compute the logits of the reference for ids (B, T) → (B, T, V), fp32, on the CPU.
+
+        Only the places of the contents are filled.
+        """
         device = self._reference.token_embedding.weight.device
         with packed(self._reference), autocast(device, self._precision):
             hidden = self._reference.hidden(torch.from_numpy(inputs).to(device))
             logits = torch.empty(*inputs.shape, self._tokenizer.vocab_size)
-            for row, place in zip(hidden, logits, strict=True):
-                place.copy_(self._reference.lm_head(row))
+            for row, filled, rollout in zip(hidden, logits, rollouts, strict=True):
+                filled[rollout.places] = self._reference.lm_head(row[rollout.places])
         return logits
 
     def _penalties(self, rollout: Rollout) -> tuple[Tensor, list[Rule]]:
@@ -189,11 +196,3 @@ def _rows(rollouts: Sequence[Rollout]) -> tuple[Array, Array]:
         inputs[row, : rollout.places.stop] = [*rollout.request, *rollout.content][:-1]
         targets[row, rollout.places] = rollout.content
     return inputs, targets
-
-
-def _sum_losses(logits: Tensor, targets: Array) -> float:
-    """Sum the cross-entropies of targets (T,) under logits (T, V), without PADDING."""
-    losses = torch.nn.functional.cross_entropy(
-        logits, torch.from_numpy(targets), ignore_index=PADDING_ID, reduction="sum"
-    )
-    return losses.item()
