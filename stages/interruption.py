@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from types import FrameType
@@ -14,6 +15,9 @@ IS_WORKER = "TORCHELASTIC_RUN_ID" in os.environ
 _CHECK_SECONDS = 0.5
 """Pause between two looks at the parent process."""
 
+_PAUSE_SECONDS = 0.1
+"""Pause before an interruption that was lost comes again."""
+
 _interrupted = threading.Event()
 
 
@@ -23,6 +27,7 @@ def end_early_when_told() -> None:
     # A shell ignores SIGINT for the jobs that it runs in the background.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _interrupt)
+    sys.unraisablehook = _interrupt_again
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_end_with_dvc, daemon=True).start()
 
@@ -40,6 +45,23 @@ def _interrupt(_signum: int, _frame: FrameType | None) -> None:
         os._exit(130)
     _interrupted.set()
     raise KeyboardInterrupt
+
+
+def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Repeat an interruption that came where Python cannot raise, such as in a `__del__`.
+
+    Python prints such an exception and goes on, so a training would run to its end. The next signal
+    comes from a thread, because this function, too, runs where Python cannot raise.
+    """
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    _interrupted.clear()
+    main = threading.main_thread().ident
+    assert main is not None
+    again = threading.Timer(_PAUSE_SECONDS, signal.pthread_kill, (main, signal.SIGTERM))
+    again.daemon = True
+    again.start()
 
 
 def _end_with_dvc() -> None:

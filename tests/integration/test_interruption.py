@@ -48,6 +48,44 @@ run(main)
     assert process.returncode == 130
 
 
+@pytest.mark.parametrize(
+    "last",
+    ["weakref.ref(thing, lambda _: send())", "weakref.finalize(thing, send)", "thing.end = End()"],
+)
+def test_an_interruption_where_python_cannot_raise_is_not_lost(tmp_path: Path, last: str) -> None:
+    """MLflow's database has such places, and a signal meets them now and then."""
+    script = f"""
+import gc, signal, time, weakref
+from stages.runner import run
+def send():
+    signal.raise_signal(signal.SIGTERM)
+class Thing:
+    pass
+class End:
+    def __del__(self):
+        send()
+def main():
+    thing = Thing()
+    kept = {last}
+    del thing
+    kept = None
+    print("goes on", flush=True)
+    time.sleep(60)
+run(main)
+"""
+    (tmp_path / "slow.py").write_text(script, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "slow.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout) == (130, "goes on\n")
+    assert done.stderr == "\nslow: interrupted; run again\n"
+
+
 def test_ctrl_c_during_imports_prints_no_traceback(unchanged: Project) -> None:
     with Project.at(unchanged.folder).start("stages.evaluate") as process:
         own = psutil.Process(process.pid)

@@ -72,6 +72,7 @@ def _main(stage: str, step: int, how: int) -> None:
                 os.kill(os.getpid(), how)
 
     training.show_progress = show_until
+    del sys.argv[1:]  # a stage takes no arguments
     runpy.run_module(f"stages.{stage}", run_name="__main__", alter_sys=True)
 
 

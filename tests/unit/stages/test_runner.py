@@ -77,6 +77,7 @@ def test_without_a_pipeline_no_stage_is_named(here: Path, pipeline: str | None) 
 def stage(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[object], None]]:
     """Run a stage called `load` that raises an exception, or does nothing."""
     monkeypatch.setattr(sys, "argv", [str(here / "stages/load.py")])
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def start(error: object) -> None:
