@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,11 +73,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def unchanged(project: Project) -> Iterator[Project]:
-    """The project, with parameters, outs and MLflow's store put back afterwards."""
+    """The project, with parameters, outs and MLflow's store put back afterwards.
+
+    What a test adds beside them is removed.
+    """
     params, lock = project.folder / "params.yaml", project.folder / "dvc.lock"
     store = project.folder / "mlflow.db"
     before = {path: path.read_bytes() for path in (params, lock, store)}
+    there = set(project.folder.iterdir())
     yield project
+    for path in set(project.folder.iterdir()) - there:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     params.write_bytes(before[params])
     if lock.read_bytes() != before[lock]:
         assert (
