@@ -12,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from voluptuous import Invalid
+
 from nanopoet.common.errors import NanopoetError
 from nanopoet.common.files import check_merged
 from nanopoet.common.yaml import parse_yaml
@@ -71,14 +74,12 @@ def _check_git() -> None:
 
 
 def _parse_lock(text: str) -> Any:
-    """Parse dvc.lock, and refuse one that was cut off after the name of a section."""
+    """Parse dvc.lock, and refuse one that lacks parts, as one that was cut off."""
     lock = parse_yaml(text, "dvc.lock")
-    stages = lock.get("stages", {}) if isinstance(lock, dict) else None
-    if stages is None or any(
-        stage is None or None in stage.values() or None in stage.get("params", {}).values()
-        for stage in stages.values()
-    ):
-        raise ValueError("a section is empty")
+    try:
+        COMPILED_LOCKFILE_SCHEMA(lock)
+    except Invalid as error:
+        raise ValueError(f"not as DVC writes it: {error}") from None
     return lock
 
 
