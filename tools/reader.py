@@ -59,7 +59,7 @@ def main() -> None:
             f"{MODEL}: its vocabulary is not that of data/vocab.json, so it has read another "
             f"corpus; delete the folder and run `make reader` again"
         )
-    device = choose_device(options.device)
+    device = choose_device(options.device, "params.yaml: evaluate.device")
     read = model_reader(
         model,
         tokenizer,

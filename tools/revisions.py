@@ -19,16 +19,34 @@ def in_workspace(path: str) -> str:
 
 
 def at_revision(revision: str, path: str) -> str:
-    """Read a file of a revision, also one that DVC keeps."""
-    import dvc.api
+    """Read a file of a revision, also one that DVC keeps.
 
-    text: str = dvc.api.read(path, rev=revision)
+    Raises:
+        NanopoetError: git or DVC lacks it.
+    """
+    import dvc.api
+    from dvc.exceptions import DvcException
+    from scmrepo.exceptions import SCMError
+
+    try:
+        text: str = dvc.api.read(path, rev=revision)
+    except (DvcException, SCMError, FileNotFoundError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise NanopoetError(f"{path} at {revision}: {reason}; run the experiment again") from None
     return text
 
 
 def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.strip()
+    """Return what a command of git prints.
+
+    Raises:
+        NanopoetError: it failed.
+    """
+    done = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8", check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it gave no reason"])[0]
+        raise NanopoetError(f"git {arguments[0]}: {reason}; figures need a commit: `git commit`")
+    return done.stdout.strip()
 
 
 def git_head() -> str:
