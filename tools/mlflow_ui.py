@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from stages.runner import run
+from stages.tracking.errors import without_password
 from stages.tracking.pages import compare_page, models_page, runs_page
 from stages.tracking.store import newest_runs
 from stages.tracking.uploader import open_store
@@ -17,7 +18,7 @@ def main() -> None:
     store, experiment_id = open_store()
     port = str(_free_port())
     is_remote = store.startswith("http")
-    server = store if is_remote else f"http://127.0.0.1:{port}"
+    server = without_password(store) if is_remote else f"http://127.0.0.1:{port}"
     print(f"runs     {runs_page(server, experiment_id)}")
     print(f"models   {models_page(server, experiment_id)}")
     if len(newest := newest_runs(experiment_id, 2)) == 2:

@@ -52,8 +52,17 @@ def store_errors() -> Iterator[None]:
         held = error.lock_file if isinstance(error, Timeout) else file
         remedy = _remedy(file, reason, Path(held))
         reason = reason if len(reason) <= 160 else f"{reason[:157]}..."
-        text = re.sub("//[^/@ ]*@", "//***@", f"MLflow {problem} ({reason}){remedy}")
-        raise StoreError(text) from error  # without a password
+        text = without_password(f"MLflow {problem} ({reason}){remedy}")
+        raise StoreError(text) from error
+
+
+def without_password(text: str) -> str:
+    """Replace user and password of the addresses in a text.
+
+    >>> without_password("http://me:secret@host/x")
+    'http://***@host/x'
+    """
+    return re.sub("//[^/@ ]*@", "//***@", text)
 
 
 def check_schema(database: sqlite3.Connection) -> None:
