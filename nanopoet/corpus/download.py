@@ -2,11 +2,13 @@
 
 import base64
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -106,9 +108,8 @@ def _reason(log: Path) -> str:
 def _size(folder: Path) -> int:
     """Add up the bytes of all files in a folder."""
     total = 0
-    for file in folder.rglob("*"):
-        try:
-            total += file.stat().st_size
-        except FileNotFoundError:  # npm has moved it since
-            continue
+    for here, _, names in os.walk(folder):  # it passes over folders that npm has removed since
+        for name in names:
+            with suppress(FileNotFoundError):  # npm has moved it since
+                total += (Path(here) / name).stat().st_size
     return total
