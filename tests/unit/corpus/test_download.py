@@ -1,13 +1,16 @@
 """Tests of the download with fake npm clients; the test with npm itself is marked `registry`."""
 
 import os
+import shutil
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nanopoet.common.errors import NanopoetError
+from nanopoet.corpus import download
 from nanopoet.corpus.download import fetch_archive, integrity_of, npm_command
 
 CLIENT = """#!{python}
@@ -40,6 +43,23 @@ def _client(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
     npm.write_text(CLIENT.format(python=sys.executable, body=body), encoding="utf-8")
     npm.chmod(npm.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{npm.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_folders_that_npm_removes_meanwhile_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "c").mkdir(parents=True)
+        (tmp_path / name / "file").write_bytes(b"123")
+    walk = os.walk
+
+    def removing(folder: Path) -> Iterator[object]:
+        for here, folders, names in walk(folder):
+            yield here, folders, names
+            shutil.rmtree(tmp_path / "b", ignore_errors=True)
+
+    monkeypatch.setattr(os, "walk", removing)
+    assert download._size(tmp_path) == 3
 
 
 def test_integrity_is_in_the_notation_of_npm(tmp_path: Path) -> None:

@@ -85,7 +85,10 @@ def test_a_whole_lock_stays(here: Path) -> None:
 
 @pytest.mark.parametrize(
     "end",
-    ["stages: {", "stages:\n", "load:\n", "deps:\n", "params:\n", "params.yaml:\n", "outs:\n"],
+    [
+        *("stages: {", "stages:\n", "load:\n", "deps:\n", "params:\n", "params.yaml:\n", "outs:\n"),
+        *("sta", "stages", "  load", "    cmd", "    deps", "- path", "params", "      params.y"),
+    ],
 )
 def test_what_kill_9_cut_off_is_removed(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], end: str
