@@ -1,7 +1,6 @@
 """Stage `reinforce`: models/finetuned/, rules of verse → models/reinforced/."""
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from nanopoet.reinforcement.task import reinforcing
 from nanopoet.tokens.fields import FieldPoems
 from nanopoet.training import distributed
 from nanopoet.training.trainer import Trainer
-from nanopoet.writing.catalogue import CATALOGUE
+from nanopoet.writing.catalogue import CATALOGUE, Catalogue
 from stages.runner import run
 from stages.training import train
 
@@ -39,8 +38,7 @@ def main() -> None:
         task = reinforcing(model.to(device), poems, val, tokenizer, options, precision)
         trainer = Trainer(model, task, tokenizer, recipe)
         if distributed.rank() == 0:
-            MODEL.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(BASE / CATALOGUE, MODEL / CATALOGUE)
+            Catalogue.load(BASE / CATALOGUE).save(MODEL / CATALOGUE)
         files = [BASE / "model.safetensors", Path("data/train.jsonl"), Path("data/val.jsonl")]
         arrays = [np.frombuffer(file.read_bytes(), dtype=np.uint8) for file in files]
         origin = {"steps": recipe.max_steps, "reinforce": options.model_dump()}

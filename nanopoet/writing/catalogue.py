@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, cast, get_args
 
 from nanopoet.common.errors import FileError
 from nanopoet.common.files import read_json, write_json
@@ -116,7 +116,7 @@ class Catalogue:
             return cls(
                 {str(name): int(count) for name, count in raw["authors"].items()},
                 {name: _read_tune(tune) for name, tune in raw["tunes"].items()},
-                cast("Script | None", raw["script"]),
+                _read_script(raw["script"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise FileError(path, "not a catalogue") from None
@@ -129,7 +129,7 @@ def _read_tune(raw: Any) -> Tune:
             Shape(
                 tuple(map(int, each["lengths"].split())),
                 each["scheme"],
-                tuple(each["marks"].split()),
+                tuple(each["marks"].split(" ") if each["marks"] else ()),
             ),
             float(each["share"]),
         )
@@ -140,7 +140,13 @@ def _read_tune(raw: Any) -> Tune:
             raise ValueError
         if len(shape.marks) not in (0, len(shape.lengths)):
             raise ValueError
-    return Tune(int(raw["poems"]), tuple(shapes), raw["script"])
+    return Tune(int(raw["poems"]), tuple(shapes), _read_script(raw["script"]))
+
+
+def _read_script(raw: Any) -> Script | None:
+    if raw is not None and raw not in get_args(Script):
+        raise ValueError
+    return cast("Script | None", raw)
 
 
 def _main(scripts: Counter[Script | None]) -> Script | None:
@@ -155,7 +161,9 @@ def _tune(contents: Sequence[str]) -> Tune:
     alike: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
     for content in contents:
         alike[tuple(map(len, lines[content]))].append(content)
-    attested = [(lengths, each) for lengths, each in alike.items() if len(each) >= ATTESTED]
+    attested = [
+        (lengths, each) for lengths, each in alike.items() if lengths and len(each) >= ATTESTED
+    ]
     attested.sort(key=lambda pair: (-len(pair[1]), pair[0]))
     shapes = [
         TuneShape(

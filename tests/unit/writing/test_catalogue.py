@@ -38,9 +38,23 @@ def test_a_shape_is_attested_by_three_poems() -> None:
     assert CATALOGUE.tunes["失调名"].shapes == ()
 
 
-def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
-    CATALOGUE.save(tmp_path / "catalogue.json")
-    assert Catalogue.load(tmp_path / "catalogue.json") == CATALOGUE
+NEW_LINES = Catalogue.of(
+    [poem("白日依山盡，黃河入海流\n欲窮千里目，更上一層樓\n", "菩薩蠻")] * 3
+    + [poem("白日\n依山\n", "小令")] * 3
+    + [poem("，", "無字")] * 3
+)
+"""A catalogue of poems whose sentences end in new lines, and of poems without characters."""
+
+
+@pytest.mark.parametrize("catalogue", [CATALOGUE, NEW_LINES])
+def test_it_comes_back_from_its_file(tmp_path: Path, catalogue: Catalogue) -> None:
+    catalogue.save(tmp_path / "catalogue.json")
+    assert Catalogue.load(tmp_path / "catalogue.json") == catalogue
+
+
+def test_marks_alone_are_no_shape() -> None:
+    assert NEW_LINES.tunes["無字"].shapes == ()
+    assert NEW_LINES.tunes["小令"].shapes[0].shape.marks == ("\n", "\n")
 
 
 @pytest.mark.parametrize("text", ["{}", '{"authors": 1, "tunes": {}, "script": null}'])
@@ -53,7 +67,13 @@ def test_another_file_is_no_catalogue(tmp_path: Path, text: str) -> None:
 def test_a_damaged_shape_is_refused(tmp_path: Path) -> None:
     CATALOGUE.save(tmp_path / "catalogue.json")
     text = (tmp_path / "catalogue.json").read_text(encoding="utf-8")
-    for old, new in (("aa-aaAa", "aa"), ("6 6 5 6 2 2 6", "6 6 5 6 0 2 6"), ("。 。 ，", "。")):
+    for old, new in (
+        ("aa-aaAa", "aa"),
+        ("6 6 5 6 2 2 6", "6 6 5 6 0 2 6"),
+        ("。 。 ，", "。"),
+        ('"traditional"', '"klingon"'),
+        ('"simplified"', "3"),
+    ):
         assert old in text
         (tmp_path / "other.json").write_text(text.replace(old, new), encoding="utf-8")
         with pytest.raises(FileError, match="not a catalogue"):
