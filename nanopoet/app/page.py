@@ -7,6 +7,7 @@ from base64 import b64encode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nanopoet.app.poem_request import PoemRequest
+from nanopoet.common.text import LINE_ENDS, PAUSES, SILENT
 from nanopoet.evaluation.perplexity import meaning, meaning_in_chinese
 from nanopoet.prosody.forms import FORMS, style_of
 from nanopoet.prosody.rhyme import group_names
@@ -34,6 +35,8 @@ def render_page(catalogue: Catalogue | None, folder: str, nats: float | None) ->
         authors=len(catalogue.authors) if catalogue else 0,
         finetuned=catalogue is not None,
         folder=folder,
+        line_ends=LINE_ENDS,
+        left_out=SILENT + PAUSES,
         perplexity=None if nats is None else (meaning(nats), meaning_in_chinese(nats)),
     )
     own = {}

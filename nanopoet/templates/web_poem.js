@@ -3,7 +3,7 @@ const TONES = { level: "平", oblique: "仄", either: "两读", unknown: "？" }
 const KEPT = ["form", "author", "title", "rhyme", "keep_rules", "temperature", "top_p", "top_k"];
 // A character that is chosen may become another than was asked for; those of a line may not.
 const KEPT_IN_LINE = [...KEPT, "acrostic", "keywords", "rhyme_characters", "rhyme_from"];
-const ENDS = /[。！？；…｡.!?;，：—,:\n]+/u, QUOTES = /[\p{Ps}\p{Pe}\p{Pi}\p{Pf}"'、]/u;
+const ENDS = {{ line_ends | tojson }}, LEFT_OUT = {{ left_out | tojson }}; // of a line, and of a draft
 const TIMES = 10; // attempts to write something else than what is there
 const written = new WeakMap(); // article → its request and its text
 
@@ -25,7 +25,7 @@ function ruby(c) {
 }
 
 function showDraft(element, text) {
-  const lines = text.split(ENDS).filter(line => line);
+  const lines = [...text].map(c => ENDS.includes(c) ? "\n" : c).join("").split("\n").filter(line => line);
   element.firstChild.replaceChildren(...lines.map(line => {
     const row = make("p", "");
     row.append(...[...line].map(character => ruby({ text: character, mark: "\u00a0" })));
@@ -88,7 +88,7 @@ function placesOf(event) {
 
 // The text with ■ in some places. A draft with ■ is taken as it is, and ？ is a mark in it.
 function draftOf(event, blank) {
-  return [...event.text].map((character, place) => blank.includes(place) ? "■" : QUOTES.test(character) ? "" : character).join("");
+  return [...event.text].map((character, place) => blank.includes(place) ? "■" : LEFT_OUT.includes(character) ? "" : character).join("");
 }
 
 async function rewrite(element, line, place, signal) {

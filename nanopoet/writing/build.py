@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from nanopoet.common.text import NEW_LINES
 from nanopoet.prosody.rhyme import LEVEL, OBLIQUE
 from nanopoet.writing.keywords import Keywords
 from nanopoet.writing.placing import BLANKS, MisfitError, blanks_of, place_text
@@ -97,16 +98,15 @@ def _fixed(shape: Shape, wishes: Wishes) -> tuple[dict[int, str], dict[int, str]
             f"it has {count} lines, of which {len(rhyming)} rhyme",
             f"全诗 {count} 句，其中 {len(rhyming)} 句押韵",
         )
-    try:
-        opening, marks = place_text(wishes.opening, shape)
-        draft, more = place_text(wishes.draft, shape, blanks_of(wishes.draft))
-    except MisfitError as misfit:
-        name = "draft" if wishes.draft else "opening"
-        raise ImpossibleError(
-            f"the {name} does not fit: {misfit}",
-            f"{chinese_name(name)}不合句式：{misfit.chinese}",
-            line=-1,
-        ) from None
+    opening, marks = _place("opening", wishes.opening, shape)
+    draft, more = _place("draft", wishes.draft, shape, blanks_of(wishes.draft))
+    for line, mark in more.items():
+        if marks.setdefault(line, mark) != mark and not {mark, marks[line]} & {*NEW_LINES}:
+            raise ImpossibleError(
+                f"line {line + 1} ends in {marks[line]} by opening and {mark} by draft",
+                f"第 {line + 1} 句句末，按{chinese_name('opening')}是“{marks[line]}”，"
+                f"按{chinese_name('draft')}是“{mark}”",
+            )
     firsts = {shape.slot(line, 0): c for line, c in enumerate(wishes.acrostic)}
     lasts = {
         shape.slot(line, -1): c for line, c in zip(rhyming, wishes.rhyme_characters, strict=False)
@@ -131,7 +131,21 @@ def _fixed(shape: Shape, wishes: Wishes) -> tuple[dict[int, str], dict[int, str]
                     f"“{fixed[slot]}”，按{chinese_name(name)}是“{character}”",
                 )
             fixed[slot], origin[slot] = character, name
-    return fixed, marks | more
+    return fixed, marks
+
+
+def _place(
+    name: str, text: str, shape: Shape, blanks: str = ""
+) -> tuple[dict[int, str], dict[int, str]]:
+    """Lay the text of a field into a shape, as `place_text`."""
+    try:
+        return place_text(text, shape, blanks)
+    except MisfitError as misfit:
+        raise ImpossibleError(
+            f"the {name} does not fit: {misfit}",
+            f"{chinese_name(name)}不合句式：{misfit.chinese}",
+            line=-1,
+        ) from None
 
 
 def _not_in_rhyme(
@@ -179,7 +193,12 @@ def _narrow_rhymes(
 
 def _marks(vocabulary: Vocabulary, shape: Shape, given: dict[int, str]) -> Sequence[Tensor]:
     """Return the marks that may end each line."""
-    marks = [vocabulary.line_ends] * (len(shape.lengths) - 1) + [vocabulary.sentence_ends]
+    last = vocabulary.sentence_ends if vocabulary.sentence_ends.any() else vocabulary.line_ends
+    if not last.any():
+        raise ImpossibleError(
+            "the training poems have no marks that end a line", "训练诗作里没有断句的标点"
+        )
+    marks = [vocabulary.line_ends] * (len(shape.lengths) - 1) + [last]
     for line, allowed in enumerate(shape.marks):
         if (mask := vocabulary.mask(allowed)).any():
             marks[line] = mask

@@ -31,7 +31,7 @@ def write(model: str | Path | None = None, **wishes: Any) -> list[str]:
     """Write poems that are what is asked for.
 
     `nanopoet.write(form="七绝", author="李白", title="月夜", keep_rules=True, count=3)` writes
-    three poems. A model is read once, and again if its folder changes.
+    three poems. A model is read once, and again if its config.json or catalogue.json changes.
 
     Args:
         model: a model folder; by default the best that is there.
@@ -43,11 +43,11 @@ def write(model: str | Path | None = None, **wishes: Any) -> list[str]:
     """
     asked = SampledRequest.read(wishes)
     folder = Path(best_model() if model is None else model)
-    config = folder / "config.json"
-    changed = config.stat().st_mtime_ns if config.exists() else 0
+    files = [folder / name for name in ("config.json", CATALOGUE)]
+    changed = tuple(file.stat().st_mtime_ns for file in files if file.exists())
     return write_poems(*_read_once(str(folder), changed), asked.request(), asked.sampling())
 
 
 @lru_cache(maxsize=1)
-def _read_once(folder: str, _changed: int) -> Poet:
+def _read_once(folder: str, _changed: tuple[int, ...]) -> Poet:
     return load_poet(folder)

@@ -1,12 +1,13 @@
 """Words that must occur in a poem, each within a line."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Sequence, Set
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from nanopoet.writing.refused import RefusedError
 from nanopoet.writing.rhymes import Rhymes, RhymeState
 from nanopoet.writing.rules import ImpossibleError
 from nanopoet.writing.shapes import Shape
@@ -14,6 +15,8 @@ from nanopoet.writing.vocabulary import Vocabulary
 
 CONTINUED = 0.8
 """Probability of proposing the next character of a word that has begun."""
+MOST_STATES = 100_000
+"""Size of the table at which words are refused, so that nobody waits long for one request."""
 _OTHER = -1
 """Placeholder for all characters that are in no word."""
 
@@ -22,7 +25,7 @@ class KeywordState(NamedTuple):
     """The part of the words that stands in the poem so far.
 
     Attributes:
-        begun: the longest end of the line so far that begins a word.
+        begun: the longest end of the line so far that begins a word that is due.
         due: numbers of the words that do not occur yet.
         rhymes: the state of the rhymes; None without rhymes.
     """
@@ -32,6 +35,8 @@ class KeywordState(NamedTuple):
     rhymes: RhymeState | None
 
 
+_Text = tuple[int, ...]
+_Due = frozenset[int]
 _Ends = tuple[frozenset[int], ...]
 """For each rhyme, the characters of words that may still end a line of it."""
 
@@ -52,6 +57,7 @@ class Keywords:
 
     Raises:
         ImpossibleError: the words do not fit.
+        RefusedError: there are too many ways to place them. The methods raise it, too.
     """
 
     def __init__(
@@ -65,14 +71,13 @@ class Keywords:
     ) -> None:
         self._vocabulary, self._rhymes = vocabulary, rhymes
         self._words = [tuple(word) for word in words]
-        self._prefixes = {word[:n] for word in self._words for n in range(len(word) + 1)}
         self._begins = [place == 0 for _, place in shape.slots]
         self._tokens = sorted({token for word in self._words for token in word})
         self._others = vocabulary.han.clone()
         self._others[self._tokens] = False
         self._choices = [
-            [token for token in self._tokens if domain[token]]
-            + ([_OTHER] if (domain & self._others).any() else [])
+            frozenset(token for token in self._tokens if domain[token])
+            | ({_OTHER} if (domain & self._others).any() else set())
             for domain in domains
         ]
         self._costs = costs
@@ -81,12 +86,13 @@ class Keywords:
             for word in self._words
         ]
         self._feasible: dict[Hashable, bool] = {}
+        self._known_moves: dict[tuple[_Text, _Due], dict[int, tuple[_Text, _Due]]] = {}
+        self._listed = "、".join(map(vocabulary.tokenizer.decode, self._words))
         start = self.start()
         if not self._can_end(0, start.begun, start.due, self._ends(start)):
-            listed = "、".join(map(vocabulary.tokenizer.decode, self._words))
             raise ImpossibleError(
-                f"the keywords {listed} do not fit into the lines beside all else",
-                f"必含词语“{listed}”和其他要求放在一起，诗里容不下",
+                f"the keywords {self._listed} do not fit into the lines beside all else",
+                f"必含词语“{self._listed}”和其他要求放在一起，诗里容不下",
                 line=len(shape.lengths),
             )
 
@@ -147,39 +153,66 @@ class Keywords:
         """Return at how many slots from one on a word has room in its line."""
         return sum(self._room[number][slot:])
 
-    def _after(
-        self, begun: tuple[int, ...], due: frozenset[int], slot: int, token: int
-    ) -> tuple[tuple[int, ...], frozenset[int]]:
+    def _after(self, begun: _Text, due: _Due, slot: int, token: int) -> tuple[_Text, _Due]:
         """Return what is begun and what is due after a character."""
-        text = (*(() if self._begins[slot] else begun), token)
-        left = (number for number in due if not _ends_in(text, self._words[number]))
-        while text not in self._prefixes:
+        return self._moves(() if self._begins[slot] else begun, due).get(token, ((), due))
+
+    def _moves(self, begun: _Text, due: _Due) -> dict[int, tuple[_Text, _Due]]:
+        """Return the characters that begin a word or go on with one, and the state after each."""
+        found = self._known_moves.get((begun, due))
+        if found is None:
+            tokens = {
+                self._words[number][n]
+                for number in due
+                for n in range(min(len(begun) + 1, len(self._words[number])))
+                if begun[len(begun) - n :] == self._words[number][:n]
+            }
+            moves = [(token, self._step((*begun, token), due)) for token in sorted(tokens)]
+            # Words that end and words that go on come first: they are soon found to fit.
+            moves.sort(key=lambda move: (len(move[1][1]), -len(move[1][0])))
+            found = self._known_moves[begun, due] = dict(moves)
+        return found
+
+    def _step(self, text: _Text, due: _Due) -> tuple[_Text, _Due]:
+        """Return the end of a text that begins a word, and the words that are due after it."""
+        left = frozenset(n for n in due if text[-len(self._words[n]) :] != self._words[n])
+        while text and not any(self._words[number][: len(text)] == text for number in left):
             text = text[1:]
-        return text, frozenset(left)
+        return text, left
 
     def _ends(self, state: KeywordState) -> _Ends:
         if self._rhymes is None or state.rhymes is None:
             return ()
         return self._rhymes.left(state.rhymes, self._tokens)
 
-    def _can_end(self, slot: int, begun: tuple[int, ...], due: frozenset[int], ends: _Ends) -> bool:
+    def _can_end(self, slot: int, begun: _Text, due: _Due, ends: _Ends) -> bool:
         """Tell whether the slots from one on have room for the words that are due."""
         if not due:
             return True
         if slot == len(self._choices):
             return False
-        key = slot, () if self._begins[slot] else begun, due, ends
+        begun = () if self._begins[slot] else begun
+        key = slot, begun, due, ends
         known = self._feasible.get(key)
         if known is None:
-            rhyme = self._rhymes.rhyme_of(slot) if self._rhymes else None
-            known = any(
-                self._can_end(slot + 1, *self._after(begun, due, slot, token), ends)
-                for token in self._choices[slot]
-                if rhyme is None or token == _OTHER or token in ends[rhyme]
-            )
+            if len(self._feasible) >= MOST_STATES:
+                raise RefusedError(
+                    f"keywords = {self._listed} can be placed in too many ways: give fewer words "
+                    f"or shorter lines",
+                    f"必含词语“{self._listed}”可放的位置太多：请减少词语，或缩短诗句",
+                )
+            moves, allowed = self._moves(begun, due), self._may_be(slot, ends)
+            following = [after for token, after in moves.items() if token in allowed]
+            following += [((), due)] * (not allowed <= moves.keys())
+            known = False
+            for after in following:
+                known = known or self._can_end(slot + 1, *after, ends)
             self._feasible[key] = known
         return known
 
-
-def _ends_in(text: tuple[int, ...], word: tuple[int, ...]) -> bool:
-    return text[-len(word) :] == word
+    def _may_be(self, slot: int, ends: _Ends) -> Set[int]:
+        """Return the characters of words that a slot may have, and `_OTHER` if it may have more."""
+        rhyme = self._rhymes.rhyme_of(slot) if self._rhymes else None
+        return (
+            self._choices[slot] if rhyme is None else self._choices[slot] & (ends[rhyme] | {_OTHER})
+        )

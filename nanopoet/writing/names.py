@@ -123,8 +123,9 @@ def find_group(name: str, groups: Iterable[str]) -> str:
 
 
 def _simplified_each(names: Collection[str]) -> list[str]:
-    """Convert names to simplified characters, all in one call of OpenCC."""
-    return simplified("\n".join(names)).split("\n") if names else []
+    """Convert names to simplified characters, all in one call of OpenCC, which is faster."""
+    found = simplified("\n".join(names)).split("\n") if names else []
+    return found if len(found) == len(names) else list(map(simplified, names))  # "\n" in a name
 
 
 def _by_key(names: Collection[str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Given text, laid into the lines of a shape. Blanks in it stand for characters to write."""
 
-from nanopoet.common.text import LINE_ENDS, NEW_LINES
+from nanopoet.common.text import LINE_ENDS, NEW_LINES, SENTENCE_ENDS
+from nanopoet.tokens.tokenizer import CharTokenizer
 from nanopoet.writing.refused import BilingualError
 from nanopoet.writing.shapes import Shape
 
@@ -13,6 +14,42 @@ LITERAL_BLANK = "■"
 def blanks_of(draft: str) -> str:
     """Return the characters of a draft that stand for a character to write."""
     return LITERAL_BLANK if LITERAL_BLANK in draft else BLANKS
+
+
+def in_known_marks(text: str, tokenizer: CharTokenizer, blanks: str = "") -> str:
+    """Replace each mark that the vocabulary lacks by one that it has; new lines stay.
+
+    >>> in_known_marks("幾時有？", CharTokenizer.from_characters("幾時有，。"))
+    '幾時有。'
+    """
+    return "".join(
+        _known_mark(character, tokenizer)
+        if character in LINE_ENDS and character not in blanks + NEW_LINES
+        else character
+        for character in text
+    )
+
+
+def end_lines_by_marks(text: str, tokenizer: CharTokenizer) -> str:
+    r"""End lines by marks instead of new lines, unless the vocabulary has new lines.
+
+    >>> end_lines_by_marks("白日\n山。\n", CharTokenizer.from_characters("白日山，。"))
+    '白日，山。'
+    """
+    parts: list[str] = []
+    for character in text:
+        if character not in NEW_LINES or not tokenizer.unknown(character):
+            parts.append(character)
+        elif parts and parts[-1] not in LINE_ENDS:
+            parts.append(_known_mark("，", tokenizer))
+    return "".join(parts)
+
+
+def _known_mark(mark: str, tokenizer: CharTokenizer) -> str:
+    """Return a mark if the vocabulary has it, else one of its kind, any other, or nothing."""
+    kind = SENTENCE_ENDS if mark in SENTENCE_ENDS else "，" + LINE_ENDS
+    known = (each for each in mark + kind + LINE_ENDS if not tokenizer.unknown(each))
+    return next(known, "")
 
 
 class MisfitError(BilingualError):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from nanopoet.common.errors import NanopoetError
 from nanopoet.models.sampling import Options, Sampling
@@ -12,6 +12,8 @@ MOST_KEYWORDS = 6
 """Largest number of keywords. Each keyword doubles the number of states."""
 LONGEST = 300
 """Largest number of characters of a text in a request; the longest tune has 240."""
+LONGEST_DRAFT = LONGEST + Sampling().max_new_tokens
+"""The same of a draft: a poem that went on from the longest opening can be rewritten."""
 
 
 def _joined(word: Any) -> Any:
@@ -70,7 +72,7 @@ class Request(Options):
     )
     draft: str = Field(
         default="",
-        max_length=LONGEST,
+        max_length=LONGEST_DRAFT,
         title="补字",
         description="a poem with marks, in which ？ or □ stands for a character to write",
     )
@@ -82,11 +84,13 @@ class Request(Options):
 
     @field_validator("*")
     @classmethod
-    def _without_spaces(cls, value: Any) -> Any:
-        """Leave out spaces. A new line ends a line of the poem, and stays."""
-        if isinstance(value, str):
-            return "\n".join("".join(line.split()) for line in value.split("\n")).strip("\n")
-        return value
+    def _without_spaces(cls, value: Any, field: ValidationInfo) -> Any:
+        """Leave out spaces. A new line that ends a line of the poem stays."""
+        if not isinstance(value, str):
+            return value
+        if field.field_name not in ("opening", "draft"):
+            return "".join(value.split())
+        return "\n".join("".join(line.split()) for line in value.split("\n")).strip("\n")
 
     @classmethod
     def _refusal(cls, problem: dict[str, Any]) -> NanopoetError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from nanopoet.common.text import LINE_ENDS
@@ -15,7 +16,12 @@ from nanopoet.writing.build import Wishes, build
 from nanopoet.writing.catalogue import Catalogue
 from nanopoet.writing.checks import check_characters, check_known, check_lengths, unknown
 from nanopoet.writing.names import find_author, find_form, find_group, find_tune
-from nanopoet.writing.placing import LITERAL_BLANK, blanks_of
+from nanopoet.writing.placing import (
+    LITERAL_BLANK,
+    blanks_of,
+    end_lines_by_marks,
+    in_known_marks,
+)
 from nanopoet.writing.predicate import Either, Predicate
 from nanopoet.writing.refused import RefusedError, on_one_line
 from nanopoet.writing.request import Request
@@ -30,12 +36,12 @@ Cost = Callable[[Sequence[int], Sequence[int]], Sequence[float]]
 
 
 class Note(NamedTuple):
-    """A text of a request that was understood in another script.
+    """A text of a request that was understood in another script, or with other marks.
 
     Attributes:
         field: its name in the request.
         given: the text.
-        understood: the same in the script of the model.
+        understood: the same as the model has it.
     """
 
     field: str
@@ -105,10 +111,11 @@ def resolve(
     opening: list[int] = []
     predicate = None
     if shapes is None and is_plain:
-        opening = tokenizer.encode(given.opening)
+        opening = tokenizer.encode(end_lines_by_marks(given.opening, tokenizer))
     else:
-        costs = [(cost or _alike)(prompt, tokenizer.encode(word)) for word in given.keywords]
-        predicate = _predicate(given, tokenizer, shapes, style, end_id, costs)
+        predicate = _predicate(
+            given, tokenizer, shapes, style, end_id, partial(cost or _alike, prompt)
+        )
     return Plan(tuple(prompt), tuple(opening), predicate, end_id, is_plain, notes)
 
 
@@ -177,11 +184,14 @@ def _in_script(
     notes = []
 
     def convert(name: str, text: str) -> str:
-        if name == "draft" and LITERAL_BLANK in text and not unknown(text, name, tokenizer):
-            return text
-        ways = [to_script(text, script) if script else text, in_known_script(text, tokenizer)]
-        known = min(ways, key=lambda way: len(unknown(way, name, tokenizer)))
+        known = text
+        if not (name == "draft" and LITERAL_BLANK in text) or unknown(text, name, tokenizer):
+            ways = [to_script(text, script) if script else text, in_known_script(text, tokenizer)]
+            known = min(ways, key=lambda way: len(unknown(way, name, tokenizer)))
         check_known(name, text, unknown(known, name, tokenizer))
+        if name in ("opening", "draft"):
+            blanks = blanks_of(text) if name == "draft" else ""
+            known = in_known_marks(known, tokenizer, blanks)
         if known != text:
             notes.append(Note(name, text, known))
         return known
@@ -203,7 +213,7 @@ def _predicate(
     shapes: Sequence[Shape] | None,
     style: str,
     end_id: int,
-    costs: Sequence[Sequence[float]],
+    cost: Callable[[Sequence[int]], Sequence[float]],
 ) -> Predicate:
     """Return the predicate of a request whose texts are in the script of the vocabulary."""
     vocabulary = vocabulary_of(tokenizer)
@@ -212,7 +222,12 @@ def _predicate(
     check_lengths(request, candidates)
     regular = style in {form.style for form in FORMS.values()} or not style
     if request.keep_rules and not regular:
-        candidates = [shape for shape in candidates if shape.rhyming] or candidates
+        candidates = [shape for shape in candidates if shape.rhyming]
+        if not candidates:
+            raise RefusedError(
+                f"no lines of the tune {request.form} are known to rhyme: leave keep_rules out",
+                f"不知道词牌“{request.form}”哪些句子押韵：请不要勾选遵守格律",
+            )
     if request.keep_rules and regular and not all(set(s.lengths) <= {5, 7} for s in candidates):
         raise RefusedError(
             "keep_rules is for regular forms and tunes: give lines of 5 or of 7 characters, or a "
@@ -223,7 +238,7 @@ def _predicate(
         **{name: getattr(request, name) for name in _TEXTS[:-1]},
         group=_group(request.rhyme, vocabulary) if request.rhyme else "",
         keywords=request.keywords,
-        costs=tuple(map(tuple, costs)),
+        costs=tuple(tuple(cost(tokenizer.encode(word))) for word in request.keywords),
         rhymes=request.keep_rules,
         tones=request.keep_rules and regular,
     )

@@ -116,12 +116,12 @@ def iter_poems(
 def word_costs(model: LanguageModel, prompt: Sequence[int], word: Sequence[int]) -> list[float]:
     """Return −log p of each character of a word at the beginning of a poem."""
     ids = torch.tensor([[*prompt, *word]], device=model.lm_head.weight.device)
-    ids = ids[:, -model.block_size :]
+    ids = ids[:, -model.block_size - 1 :]
     with torch.no_grad(), evaluating(model):
         logits, _ = model(ids[:, :-1])
     logs = logits[0, -len(word) :].float().log_softmax(dim=-1)
-    found: list[float] = (-logs.gather(1, ids[0, -len(word) :, None])[:, 0]).tolist()
-    return found
+    found: list[float] = (-logs.gather(1, ids[0, -len(logs) :, None])[:, 0]).tolist()
+    return found[:1] * (len(word) - len(found)) + found  # a word may be longer than the context
 
 
 def _write(

@@ -153,7 +153,8 @@ class Poet(PythonModel):
             generator=generator,
             stop_id=model.stop_id,
         )
-        return [tokenizer.decode_poem(row) for row in ids.tolist()]
+        # The prompt as it is: it may have characters that the vocabulary lacks.
+        return [known + tokenizer.decode_poem(row)[len(known) :] for row in ids.tolist()]
 
 
 def _read(row: dict[Any, Any]) -> tuple[str, Request | None]:

@@ -24,7 +24,6 @@ def _schema(options: type[Request | Sampling], name: str) -> dict[str, Any]:
 def test_the_limits_are_those_of_the_code() -> None:
     longest = {name: _schema(Request, name).get("maxLength") for name in Request.model_fields}
     keywords = _schema(Request, "keywords")
-    assert longest["opening"] == longest["draft"]
     assert longest["acrostic"] == longest["rhyme_characters"]
     assert longest["author"] == longest["form"]
     assert _listed() == {
@@ -38,7 +37,8 @@ def test_the_limits_are_those_of_the_code() -> None:
         "`--top-k`": _schema(Sampling, "top_k")["maximum"],
         "`--seed`": _schema(Sampling, "seed")["maximum"],
         "characters of a prompt that the command or MLflow only continues": LONGEST_PROMPT,
-        "characters of any other opening, or of a draft": longest["opening"],
+        "characters of any other opening": longest["opening"],
+        "characters of a draft": longest["draft"],
         "characters of `--rhyme-from`": longest["rhyme_from"],
         "characters of `--acrostic`, or of `--rhyme-characters`": longest["acrostic"],
         "characters of `--title`": longest["title"],

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page
 
 from nanopoet.prosody.rules import Verse
+from nanopoet.writing.request import LONGEST, Request
 from tests.support.browser import needs_chromium
 from tests.support.web import finetuned_writer, opened, pretrained_writer, served
 
@@ -60,6 +61,7 @@ def test_what_is_filled_in_is_what_comes(page: Page) -> None:
     page.get_by_role("combobox", name="Tune").fill("小令")
     for name in ("Acrostic", "Words that must occur"):
         page.get_by_label(name).fill("")
+    page.get_by_label("Keep the rules").uncheck()  # three poems do not tell the rhymes of a tune
     assert [len(line) for line in write(page)] == [2, 2]
     assert page.locator("article > p").inner_text() == "小令"
 
@@ -145,6 +147,13 @@ def test_a_character_or_a_line_is_rewritten_and_nothing_else(page: Page) -> None
     assert (verse.rhyme, verse.regulated) == (True, True)
     page.keyboard.press("Tab")  # the whole poem is one stop
     assert page.evaluate("!document.activeElement.closest('article')")
+
+
+def test_a_draft_leaves_out_quotes_pauses_and_invisible_characters(page: Page) -> None:
+    """They stand in no line, and the server refuses them in a draft."""
+    text = "「山·光」，水\u200b月。"
+    assert page.evaluate("text => draftOf({ text }, [1])", text) == "■光，水月。"
+    assert Request(draft="山" * (LONGEST + 100)).draft
 
 
 def test_a_link_carries_the_request(page: Page) -> None:

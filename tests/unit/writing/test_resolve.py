@@ -84,6 +84,38 @@ def test_a_request_without_a_form_has_no_predicate() -> None:
     assert tuple(map(str, found.notes)) == ("opening = 风 was understood as 風",)
 
 
+@pytest.mark.parametrize(
+    ("given", "understood"),
+    [
+        ("明月？", "明月。"),
+        ("明月:疑是!", "明月，疑是。"),
+        ("明月\n疑是；\n", "明月，疑是。"),
+        ("明月，", "明月，"),
+    ],
+)
+def test_a_mark_that_the_vocabulary_lacks_becomes_one_that_it_has(
+    given: str, understood: str
+) -> None:
+    found = plan(with_fields=True, opening=given)
+    assert TOKENIZER.decode(found.opening) == understood
+    assert len(found.notes) == ("？" in given or "!" in given or "；" in given)
+
+
+def test_a_mark_in_a_draft_is_kept_or_the_note_says_what_it_became() -> None:
+    found = plan(draft="？？？？光！疑□地上霜。")
+    assert tuple(map(str, found.notes)) == (
+        "draft = ？？？？光！疑□地上霜。 was understood as ？？？？光。疑□地上霜。",
+    )
+    assert accepts(found, QUIET[:12].replace("，", "。"))
+    assert not accepts(found, QUIET[:12])
+
+
+def test_words_may_share_characters() -> None:
+    found = plan(draft="？？？", keywords=["明月", "月光"])
+    assert accepts(found, "明月光。")
+    assert not accepts(found, "月光明。")
+
+
 def test_an_author_with_two_spellings_is_taken_in_the_script_of_the_form() -> None:
     """The commonest without a form. The corpus has tunes in simplified characters."""
     for form, spelled in (("五绝", "陸游"), ("如梦令", "陆游"), ("", "陆游")):
