@@ -118,6 +118,14 @@ def test_ci_runs_the_steps_of_ci_run(job: dict[str, Any]) -> None:
         assert _recipe(target)
 
 
+def test_ci_runs_the_slow_tests_once_a_week(workflow: dict[Any, Any], job: dict[str, Any]) -> None:
+    [when] = workflow[True]["schedule"]
+    assert re.fullmatch(r"\d+ \d+ \* \* \d", when["cron"])
+    step = _step(job, "run", ".venv/bin/python ")
+    assert step["run"].endswith(" -m pytest -m slow")
+    assert step["if"] == "github.event_name == 'schedule'"
+
+
 def test_the_hooks_are_the_commands_of_make_check() -> None:
     repositories = _load(".pre-commit-config.yaml")["repos"]
     assert [each["repo"] for each in repositories] == ["local"]

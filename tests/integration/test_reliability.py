@@ -37,7 +37,7 @@ def _survived(outcome: Outcome) -> None:
 
 
 def test_kills_at_random_times(tmp_path: Path, reference: Project) -> None:
-    _survived(series(tmp_path, reference, seed=4, count=1))
+    _survived(series(tmp_path, reference, seed=4, count=1, most=3))
 
 
 def test_a_training_ends_with_its_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,15 +76,18 @@ def test_read_only_folders(reference: Project) -> None:
     _survived(damage.read_only(reference, ["encode", "pretrain"]))
 
 
+@pytest.mark.slow
 @needs_mounts
 def test_a_disk_that_is_full(tmp_path: Path, reference: Project) -> None:
     _survived(damage.no_space(tmp_path, reference, [1500]))
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps(tmp_path: Path, reference: Project) -> None:
     _survived(damage.clock_jumps(tmp_path / "clock", reference, 0))
 
 
+@pytest.mark.slow
 def test_two_at_once(tmp_path: Path, reference: Project) -> None:
     _survived(damage.two_at_once(tmp_path / "two", reference, 1))
 

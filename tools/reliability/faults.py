@@ -1,5 +1,6 @@
 """Kill or interrupt processes of the pipeline at random times, then let it continue."""
 
+import math
 import os
 import random
 import shutil
@@ -111,7 +112,12 @@ def check(project: Project, reference: Project) -> Iterator[str]:
 
 
 def series(
-    folder: Path, reference: Project, seed: int, count: int, hows: Sequence[str] = tuple(HOW)
+    folder: Path,
+    reference: Project,
+    seed: int,
+    count: int,
+    hows: Sequence[str] = tuple(HOW),
+    most: float = math.inf,
 ) -> Outcome:
     """Disturb `dvc repro` at random times until it has finished, check it, and begin again.
 
@@ -121,13 +127,18 @@ def series(
         seed: seed of the times, the signals and their targets.
         count: number of faults, at least.
         hows: names of signals.
+        most: number of faults of a project after which it runs undisturbed. A slow machine may need
+            many faults until a project finishes between two of them.
     """
     rng, outcome = random.Random(seed), Outcome()  # noqa: S311
     with tqdm(total=count, unit="fault", disable=None, desc=folder.name) as bar:
         while outcome.faults.total() < count:
             project = new_project(folder / f"{seed}-{outcome.projects}")
+            before = outcome.faults.total()
             while not _disturbed(project, rng, hows, outcome):
                 bar.update(outcome.faults.total() - bar.n)
+                if outcome.faults.total() - before >= most:
+                    break
             wait_for_orphans(project)
             outcome.failures += check(project, reference)
             outcome.projects += 1
