@@ -215,6 +215,7 @@ def _inside(*command: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [*NAMESPACE, sys.executable, "-m", "tools.reliability.damage", *map(str, command)],
         cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},  # as `Project` does: others run beside it
         capture_output=True,
         encoding="utf-8",
         check=False,
