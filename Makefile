@@ -17,7 +17,7 @@ OF_TORCH := torch cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidi
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help repro finetune reinforce reader run apply ui test coverage test-fast check format figures bench clean lock
+.PHONY: help repro finetune reinforce reader run apply ui test test-fast check format figures bench clean lock
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 18
@@ -58,11 +58,6 @@ ui: $(READY) ## open the runs in MLflow, for this machine alone
 
 test: $(READY) ## run all tests but the slow ones
 	$(PYTEST)
-
-# Tracing takes a fifth of the time of the tests, so `.ci/run` does without. The floor counts what
-# the tests' own processes run; stages that they start are not in it.
-coverage: $(READY) ## run all tests, and fail below 90% coverage of nanopoet/
-	$(PYTEST) --cov=nanopoet --cov-report=term:skip-covered --cov-fail-under=90
 
 # It leaves out the longest: exports, benchmarks, and samples beside exact distributions.
 test-fast: $(READY) ## run the tests that start no process, in under a minute

@@ -43,7 +43,6 @@ def test_plots_show_writes_a_page(trained: Project) -> None:
     assert "Poems at each evaluation" in page
 
 
-@pytest.mark.slow
 def test_the_sweep_and_the_cheat_sheet(trained: Project) -> None:
     [queue, start] = documented("Sweep")
     run_all(trained, [queue, start])

@@ -247,7 +247,6 @@ def test_the_served_model_refuses_what_is_out_of_range(
     assert message in answer["message"]
 
 
-@pytest.mark.slow
 def test_the_documented_commands(two_runs: Project) -> None:
     """Run docs/experiments.md, command by command."""
     text = (Path(__file__).parents[2] / "docs/experiments.md").read_text(encoding="utf-8")

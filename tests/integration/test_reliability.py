@@ -76,18 +76,15 @@ def test_read_only_folders(reference: Project) -> None:
     _survived(damage.read_only(reference, ["encode", "pretrain"]))
 
 
-@pytest.mark.slow
 @needs_mounts
 def test_a_disk_that_is_full(tmp_path: Path, reference: Project) -> None:
     _survived(damage.no_space(tmp_path, reference, [1500]))
 
 
-@pytest.mark.slow
 def test_a_clock_that_jumps(tmp_path: Path, reference: Project) -> None:
     _survived(damage.clock_jumps(tmp_path / "clock", reference, 0))
 
 
-@pytest.mark.slow
 def test_two_at_once(tmp_path: Path, reference: Project) -> None:
     _survived(damage.two_at_once(tmp_path / "two", reference, 1))
 

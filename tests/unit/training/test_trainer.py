@@ -222,7 +222,7 @@ def test_compiled_and_with_two_threads_it_ends_in_the_same_bits(
     torch.set_num_threads(2)
     try:
         first, *others = [
-            _weights(run(**recipe, **batch, max_steps=3, compile="on")[0]) for _ in range(3)
+            _weights(run(**recipe, **batch, max_steps=3, compile="on")[0]) for _ in range(4)
         ]
     finally:
         torch.set_num_threads(1)

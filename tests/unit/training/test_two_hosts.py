@@ -15,7 +15,7 @@ from nanopoet.training.history import read_history
 from tests.support.distributed import TIMEOUT, parallel_project, wait_until
 from tests.support.project import Project
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+pytestmark = pytest.mark.process
 
 
 def _link_up(first: str, second: str, hosts: str) -> None:
