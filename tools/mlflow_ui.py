@@ -18,7 +18,7 @@ def main() -> None:
     store, experiment_id = open_store()
     port = str(_free_port())
     is_remote = store.startswith("http")
-    server = without_password(store) if is_remote else f"http://127.0.0.1:{port}"
+    server = without_password(store, "") if is_remote else f"http://127.0.0.1:{port}"
     print(f"runs     {runs_page(server, experiment_id)}")
     print(f"models   {models_page(server, experiment_id)}")
     if len(newest := newest_runs(experiment_id, 2)) == 2:

@@ -56,13 +56,13 @@ def store_errors() -> Iterator[None]:
         raise StoreError(text) from error
 
 
-def without_password(text: str) -> str:
+def without_password(text: str, instead: str = "***@") -> str:
     """Replace user and password of the addresses in a text.
 
     >>> without_password("http://me:secret@host/x")
     'http://***@host/x'
     """
-    return re.sub("//[^/@ ]*@", "//***@", text)
+    return re.sub("//[^/@ ]*@", f"//{instead}", text)
 
 
 def check_schema(database: sqlite3.Connection) -> None:
